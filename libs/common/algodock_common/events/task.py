@@ -1,0 +1,124 @@
+"""Steps 4 and 5, task and result: asked for, accepted, ready to be taken, finished."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from algodock_common.events.envelope import EventData
+from algodock_common.identifiers import AlgorithmName
+
+__all__ = [
+    "TASK_TERMINAL_STATES",
+    "TaskAccepted",
+    "TaskError",
+    "TaskFinished",
+    "TaskReady",
+    "TaskRequest",
+    "TaskRequested",
+    "TaskState",
+]
+
+TaskState = Literal["accepted", "queued", "running", "succeeded", "failed", "cancelled", "expired"]
+TASK_TERMINAL_STATES: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "expired"})
+
+
+class TaskRequest(BaseModel):
+    """A task as it is asked for, by REST or by Kafka: the body of ``POST /api/v1/tasks``.
+
+    ``params``, when given, are merged over ``input`` (both must be objects then). ``timeout`` is
+    in seconds; without it the algorithm's own holds.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    algorithm: str = Field(min_length=1, max_length=63)
+    input: Any = None
+    params: dict[str, Any] | None = None
+    callback_url: str | None = Field(default=None, max_length=2048, pattern=r"^https?://")
+    idempotency_key: str | None = Field(default=None, min_length=1, max_length=255)
+    priority: int = Field(default=0, ge=-100, le=100)
+    not_before: datetime | None = None
+    deadline: datetime | None = None
+    timeout: float | None = Field(default=None, gt=0, le=86_400)
+    max_attempts: int = Field(default=3, ge=1, le=20)
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+
+class TaskRequested(TaskRequest, EventData):
+    """The public Kafka inlet; the caller's key is in the message's ``authorization`` header."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    topic: ClassVar[str] = "task.requested"
+
+    def subject(self) -> str:
+        """Return the idempotency key, or the algorithm where there is none."""
+        return self.idempotency_key or self.algorithm
+
+
+class TaskError(BaseModel):
+    """Why a task did not succeed: the error's type, its message, and the HTTP status if there was one."""
+
+    type: str
+    message: str
+    status: int | None = None
+
+
+class TaskAccepted(EventData):
+    """The task is a committed row."""
+
+    topic: ClassVar[str] = "task.accepted"
+
+    id: UUID
+    idempotency_key: str | None = None
+    state: TaskState
+    algorithm: AlgorithmName
+
+    def subject(self) -> str:
+        """Return the task."""
+        return str(self.id)
+
+
+class TaskFinished(EventData):
+    """The task reached its terminal state.
+
+    ``result_url`` points to the gateway, which redirects to the object store; ``result`` holds a
+    JSON result up to 16 KiB.
+    """
+
+    topic: ClassVar[str] = "task.finished"
+
+    id: UUID
+    idempotency_key: str | None = None
+    state: TaskState
+    algorithm: AlgorithmName
+    release_id: UUID | None = None
+    commit: str = ""
+    attempt: int = 0
+    result_url: str | None = None
+    result_content_type: str | None = None
+    result_bytes: int | None = None
+    result: Any = None
+    error: TaskError | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+    finished_at: datetime | None = None
+
+    def subject(self) -> str:
+        """Return the task."""
+        return str(self.id)
+
+
+class TaskReady(EventData):
+    """A doorbell: the algorithm has work that is due. Never the work itself."""
+
+    topic: ClassVar[str] = "task.ready"
+
+    algorithm: AlgorithmName
+
+    def subject(self) -> str:
+        """Return the algorithm's name."""
+        return self.algorithm

@@ -1,0 +1,26 @@
+"""Identifiers made in Python: UUIDv7 for rows, DNS labels for names of algorithms."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import StringConstraints
+
+__all__ = ["DNS_LABEL", "AlgorithmName", "uuid7"]
+
+DNS_LABEL = re.compile(r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")
+
+AlgorithmName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+"""A DNS label (RFC 1123): lower-case letters, digits and inner hyphens, at most 63 characters."""
+
+
+def uuid7() -> UUID:
+    """Return a new UUIDv7 (RFC 9562, section 5.7): 48 bits of Unix milliseconds, then random bits."""
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = value & ~(0xF << 76) | (0x7 << 76)
+    value = value & ~(0x3 << 62) | (0x2 << 62)
+    return UUID(int=value)
