@@ -1,0 +1,127 @@
+"""Transactional outbox: events leave after the commit that they tell of, and survive any crash.
+
+Each is published right after its commit and its row deleted, in batches; the relay only sweeps up
+what a crash or an absent broker left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+import structlog
+from prometheus_client import Gauge
+
+from algodock_common.database.tables import outbox
+from algodock_common.events.envelope import Event
+from algodock_common.events.flow import FLOW
+from algodock_common.messaging.retry import is_infrastructure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+    from algodock_common.messaging.bus import Bus
+
+__all__ = ["Outbox"]
+
+log = structlog.get_logger()
+
+SWEEP_INTERVAL_S = 2.0
+SWEEP_AFTER_S = 3.0
+BATCH = 500
+BACKLOG = Gauge("algodock_outbox_swept_last", "Events that the last sweep of the outbox found")
+
+_EVENTS = {step.topic: step.event for step in FLOW}
+
+
+class Outbox:
+    """The outbox of one service in one process."""
+
+    def __init__(self, engine: AsyncEngine, bus: Bus | None) -> None:
+        """Without a bus events stay in the table, as in tests that look at them there."""
+        self._engine = engine
+        self._bus = bus
+        self._queue: asyncio.Queue[Event[Any]] = asyncio.Queue()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @staticmethod
+    async def write(session: AsyncSession, events: Sequence[Event[Any]]) -> list[Event[Any]]:
+        """Write ``events`` in the session's transaction; return them with their sequences."""
+        rows = [{"topic": event.data.topic, "event": event.model_dump_json().encode()} for event in events]
+        statement = sa.insert(outbox).returning(outbox.c.id, sort_by_parameter_order=True)
+        ids = (await session.execute(statement, rows)).scalars().all()
+        return [event.model_copy(update={"sequence": id_}) for event, id_ in zip(events, ids, strict=True)]
+
+    def publish_soon(self, events: Sequence[Event[Any]]) -> None:
+        """Publish committed ``events`` in the background, in this order."""
+        if self._tasks:
+            for event in events:
+                self._queue.put_nowait(event)
+
+    async def start(self) -> None:
+        """Start publishing and sweeping."""
+        if self._bus is not None and not self._tasks:
+            self._tasks = [
+                asyncio.create_task(self._publish_committed(), name="outbox"),
+                asyncio.create_task(self._sweep_regularly(), name="outbox-relay"),
+            ]
+
+    async def stop(self) -> None:
+        """Stop; what was not confirmed yet stays in the table for the next sweep."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def sweep(self) -> int:
+        """Publish what lies in the table for longer than a direct publish takes; return how many went."""
+        if self._bus is None:
+            return 0
+        old = outbox.c.created_at < sa.func.now() - sa.text(f"interval '{SWEEP_AFTER_S} seconds'")
+        async with self._engine.begin() as connection:
+            query = sa.select(outbox).where(old).order_by(outbox.c.id).limit(BATCH).with_for_update(skip_locked=True)
+            rows = (await connection.execute(query)).all()
+            BACKLOG.set(len(rows))
+            if not rows:
+                return 0
+            events = [self._read(row) for row in rows]
+            answers = await self._bus.publish_many(events)
+            done = [event.sequence for event, error in zip(events, answers, strict=True) if error is None]
+            await connection.execute(sa.delete(outbox).where(outbox.c.id.in_(done)))
+        if len(done) < len(rows):
+            log.warning("outbox_waits", published=len(done), waiting=len(rows) - len(done))
+        return len(done)
+
+    @staticmethod
+    def _read(row: Any) -> Event[Any]:
+        document = json.loads(row.event) | {"sequence": row.id}
+        event: Event[Any] = Event[_EVENTS[row.topic]].model_validate(document)  # type: ignore[misc]  # chosen at run time
+        return event
+
+    async def _publish_committed(self) -> None:
+        while True:
+            events = [await self._queue.get()]
+            while len(events) < BATCH and not self._queue.empty():
+                events.append(self._queue.get_nowait())
+            try:
+                answers = await self._bus.publish_many(events)  # type: ignore[union-attr]  # only started with a bus
+                done = [event.sequence for event, error in zip(events, answers, strict=True) if error is None]
+                if done:
+                    async with self._engine.begin() as connection:
+                        await connection.execute(sa.delete(outbox).where(outbox.c.id.in_(done)))
+            except Exception as error:  # noqa: BLE001  # the rows are still there: the relay takes over
+                log.warning("outbox_left_to_relay", events=len(events), error=repr(error))
+
+    async def _sweep_regularly(self) -> None:
+        while True:
+            try:
+                if await self.sweep() == BATCH:
+                    continue
+            except Exception as error:
+                if not is_infrastructure(error):
+                    log.exception("outbox_sweep_failed")
+            await asyncio.sleep(SWEEP_INTERVAL_S)

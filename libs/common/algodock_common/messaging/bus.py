@@ -1,0 +1,278 @@
+"""The broker factory: one Kafka connection a process, its subscriptions taken from the flow table."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+from prometheus_client import Counter
+
+from algodock_common.errors import Unavailable
+from algodock_common.events.dead_letter import DeadLetter
+from algodock_common.events.envelope import Event, EventData
+from algodock_common.events.flow import FLOW, Step, step_of
+from algodock_common.messaging.consume import Intake
+from algodock_common.messaging.retry import RetryPolicy
+from algodock_common.messaging.signing import SIGNATURE_HEADER, Signer
+from algodock_common.messaging.topics import TopicKeeper
+from algodock_common.observability import current_traceparent
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from aiokafka import AIOKafkaConsumer, ConsumerRecord
+    from faststream.kafka.message import KafkaMessage
+
+    from algodock_common.settings import KafkaSettings, SecretSettings
+
+__all__ = ["Bus"]
+
+log = structlog.get_logger()
+Data = TypeVar("Data", bound=EventData)
+
+PUBLISHED = Counter("algodock_events_published_total", "Events by topic and outcome", ["topic", "outcome"])
+WATCH_INTERVAL_S = 2.0
+RECONNECT_WAIT_S = 0.5
+MAX_MESSAGE_BYTES = 1024 * 1024
+
+
+async def _whole_message(message: KafkaMessage) -> KafkaMessage:
+    """Decode nothing: the intake wants the bytes that were signed, and the message to acknowledge."""
+    return message
+
+
+async def _tolerant(record: ConsumerRecord[Any, Any], parse: Callable[..., Awaitable[Any]]) -> Any:
+    """Parse headers that are no UTF-8, too: a stranger's bytes must not stop the consumer."""
+    headers = tuple((name, content.decode(errors="replace").encode()) for name, content in record.headers)
+    return await parse(dataclasses.replace(record, headers=headers))
+
+
+class Bus:
+    """Publishes and consumes the events of one service, as the flow table says.
+
+    Connecting happens in the background: a service is useful without its broker (what it publishes
+    waits in the outbox), so ``start`` returns at once and ``check`` tells how it stands.
+    """
+
+    def __init__(self, settings: KafkaSettings, secrets: SecretSettings, *, service: str, instance: str = "") -> None:
+        """``service`` is a name of the flow table; ``instance`` tells replicas apart in the broker's logs."""
+        self.service = service
+        self._settings = settings
+        self._signer = Signer(secrets.derive("events"))
+        self._keeper = TopicKeeper(settings, FLOW)
+        self._broker = KafkaBroker(
+            settings.bootstrap,
+            client_id=f"algodock-{service}{f'-{instance}' if instance else ''}",
+            acks="all",
+            enable_idempotence=settings.idempotent,
+            request_timeout_ms=int(settings.send_timeout_s * 1000),
+            max_request_size=2 * MAX_MESSAGE_BYTES,
+            metadata_max_age_ms=30_000,
+            linger_ms=1,
+            graceful_timeout=15.0,
+            allow_auto_create_topics=False,
+            apply_types=False,
+            logger=logging.getLogger("faststream"),
+            log_level=logging.DEBUG,
+        )
+        self._intakes: list[tuple[Step, bool, Intake]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._connected = asyncio.Event()
+        self._last_error: str = "not connected yet"
+
+    @property
+    def subscriptions(self) -> frozenset[type[EventData]]:
+        """Return the events that are subscribed to, for the contract test."""
+        return frozenset(step.event for step, _, _ in self._intakes)
+
+    def subscribe(
+        self,
+        event: type[Data],
+        handler: Callable[..., Awaitable[None]],
+        *,
+        with_headers: bool = False,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        """Have ``handler(event)`` called for every ``event``, before ``start``.
+
+        With ``with_headers`` it is called as ``handler(event, headers)``. The message is acknowledged
+        when it returned. Errors that may pass are retried as ``retry`` says; the others, and forged or
+        unreadable messages, go to the dead letters with the reason.
+
+        Raises:
+            ValueError: the flow table does not name this service as a consumer of the event.
+        """
+        step = step_of(event)
+        if self.service not in step.consumers:
+            msg = f"{self.service} is no consumer of {step.topic} in the flow table"
+            raise ValueError(msg)
+        broadcast = self.service in step.broadcasts
+        group = None if broadcast else f"algodock-{self.service}-{step.topic}"
+        intake = Intake(
+            step,
+            group or f"{self.service} (broadcast)",
+            handler,
+            signer=self._signer,
+            bury=self._bury,
+            retry=retry or RetryPolicy(),
+            with_headers=with_headers,
+        )
+        self._intakes.append((step, broadcast, intake))
+        wait_ms = self._settings.fast_fetch_wait_ms if step.fast else self._settings.fetch_wait_ms
+        subscriber = self._broker.subscriber(
+            step.topic,
+            group_id=group,
+            ack_policy=AckPolicy.MANUAL,
+            # A group begins with what was there before it; a broadcast fills itself from a snapshot.
+            auto_offset_reset="latest" if broadcast else "earliest",
+            fetch_max_wait_ms=wait_ms,
+            parser=_tolerant,
+            decoder=_whole_message,
+            no_reply=True,
+        )
+
+        async def take(message: KafkaMessage) -> None:
+            await intake.take(message.raw_message)
+            if not broadcast:
+                await message.ack()
+
+        subscriber(take)
+
+    async def start(self) -> None:
+        """Begin to connect, to subscribe and to watch over topics; returns at once."""
+        self._tasks.append(asyncio.create_task(self._run(), name="bus"))
+
+    async def wait_connected(self) -> None:
+        """Wait until every subscription has its partitions."""
+        await self._connected.wait()
+
+    async def stop(self) -> None:
+        """Let the handlers that run end (15 s at most), then close every connection."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._broker.stop()
+        await self._keeper.close()
+
+    async def check(self) -> None:
+        """Raise when the broker is not connected (for ``/ready``).
+
+        Raises:
+            Unavailable: with what was last seen.
+        """
+        if not self._connected.is_set() or self._last_error:
+            raise Unavailable(self._last_error or "subscribing")
+
+    async def publish(self, event: Event[Any]) -> None:
+        """Publish one event and wait for the broker's word.
+
+        Raises:
+            Unavailable: the broker did not confirm within the send timeout.
+        """
+        (error,) = await self.publish_many([event])
+        if error is not None:
+            raise error
+
+    async def publish_many(self, events: Sequence[Event[Any]]) -> list[Unavailable | None]:
+        """Publish events in their order; return for each None, or why it was not confirmed."""
+        answers: list[Unavailable | None] = []
+        pending: list[Any] = []
+        try:
+            async with asyncio.timeout(self._settings.send_timeout_s):
+                for event in events:
+                    pending.append(await self._send(event))
+        except Exception as error:  # noqa: BLE001  # one answer for every way a broker is away
+            pending.append(error)
+        for event, outcome in zip(events, pending, strict=False):
+            answers.append(await self._confirmed(event, outcome))
+        missing = len(events) - len(answers)
+        answers += [Unavailable("not sent: the broker was away for the event before it")] * missing
+        return answers
+
+    async def _send(self, event: Event[Any]) -> asyncio.Future[Any]:
+        step = step_of(type(event.data))
+        if self.service not in step.producers and "anybody" not in step.producers:
+            msg = f"{self.service} is no producer of {step.topic} in the flow table"
+            raise ValueError(msg)
+        if not self._broker.config.broker_config.producer:
+            raise Unavailable("the broker is not connected")
+        value = event.model_dump_json(exclude_none=True).encode()
+        headers = {"content-type": "application/cloudevents+json"}
+        if not step.public:
+            headers[SIGNATURE_HEADER] = self._signer.sign(step.topic, value)
+        return await self._broker.publish(
+            value, topic=step.topic, key=event.data.key().encode(), headers=headers, no_confirm=True
+        )
+
+    async def _confirmed(self, event: Event[Any], outcome: asyncio.Future[Any] | Exception) -> Unavailable | None:
+        topic = event.data.topic
+        try:
+            if isinstance(outcome, Exception):
+                raise outcome
+            async with asyncio.timeout(self._settings.send_timeout_s):
+                await asyncio.shield(outcome)
+        except ValueError:
+            raise
+        except Exception as error:  # noqa: BLE001  # as above
+            PUBLISHED.labels(topic, "failed").inc()
+            unavailable = Unavailable(f"{topic} was not confirmed by the broker: {error!r}")
+            unavailable.__cause__ = error
+            return unavailable
+        PUBLISHED.labels(topic, "confirmed").inc()
+        return None
+
+    async def _bury(self, letter: DeadLetter) -> None:
+        await self.publish(Event.of(letter, source=f"/{self.service}", traceparent=current_traceparent()))
+
+    async def _run(self) -> None:
+        """Connect, however long it takes; then watch over topics and lost positions."""
+        starting: set[Any] = set()
+        while True:
+            try:
+                await self._keeper.ensure()
+                await self._broker.connect()
+                waiting = [s for s in self._broker.subscribers if s not in starting]
+                starting.update(waiting)
+                await asyncio.gather(*(self._start_one(subscriber) for subscriber in waiting))
+                self._last_error = ""
+                self._connected.set()
+                await self._rewind_lost()
+                await asyncio.sleep(WATCH_INTERVAL_S)
+            except (KafkaError, OSError, TimeoutError) as error:
+                if not self._last_error:
+                    log.warning("broker_away", error=repr(error))
+                self._last_error = f"the broker is away: {error!r}"
+                await asyncio.sleep(RECONNECT_WAIT_S)
+
+    async def _start_one(self, subscriber: Any) -> None:
+        while True:
+            try:
+                await subscriber.start()
+            except (KafkaError, OSError, TimeoutError) as error:
+                log.warning("subscription_retried", error=repr(error))
+                with contextlib.suppress(KafkaError, OSError):
+                    await subscriber.stop()
+                await asyncio.sleep(RECONNECT_WAIT_S)
+            else:
+                return
+
+    async def _rewind_lost(self) -> None:
+        """Go back to the start where a broker that lost its data ends before our position."""
+        for subscriber in self._broker.subscribers:
+            consumer: AIOKafkaConsumer | None = getattr(subscriber, "consumer", None)
+            if consumer is None:
+                continue
+            assigned: set[TopicPartition] = consumer.assignment()
+            ends = await consumer.end_offsets(assigned)
+            for partition, end in ends.items():
+                if await consumer.position(partition) > end:
+                    log.warning("broker_lost_events", topic=partition.topic, partition=partition.partition)
+                    await consumer.seek_to_beginning(partition)
