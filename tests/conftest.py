@@ -1,0 +1,67 @@
+"""Fixtures that every test may use; the servers are the real programs, embedded or named by the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from algodock_common.settings import DatabaseSettings, KafkaSettings, ObjectStoreSettings, RedisSettings
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Start PostgreSQL, Redis, the Kafka broker and the S3 store once; give the environment that names them.
+
+    Servers that the environment names already are used as they are.
+    """
+    from algodock_cli.stack import EmbeddedServers  # noqa: PLC0415  # only tests that need servers pay for the import
+
+    with EmbeddedServers(Path(tmp_path_factory.mktemp("servers"))) as running:
+        yield running.environment
+
+
+@pytest.fixture(scope="session")
+def server_environment(servers: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Put the servers' URLs into this process's environment, for settings that read it."""
+    before = dict(os.environ)
+    os.environ.update(servers)
+    yield servers
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def database_settings(server_environment: dict[str, str]) -> DatabaseSettings:
+    """Settings of the running PostgreSQL."""
+    from algodock_common.settings import DatabaseSettings  # noqa: PLC0415
+
+    return DatabaseSettings()  # type: ignore[call-arg]
+
+
+@pytest.fixture
+def kafka_settings(server_environment: dict[str, str]) -> KafkaSettings:
+    """Settings of the running broker."""
+    from algodock_common.settings import KafkaSettings  # noqa: PLC0415
+
+    return KafkaSettings()  # type: ignore[call-arg]
+
+
+@pytest.fixture
+def redis_settings(server_environment: dict[str, str]) -> RedisSettings:
+    """Settings of the running Redis."""
+    from algodock_common.settings import RedisSettings  # noqa: PLC0415
+
+    return RedisSettings()  # type: ignore[call-arg]
+
+
+@pytest.fixture
+def object_store_settings(server_environment: dict[str, str]) -> ObjectStoreSettings:
+    """Settings of the running S3 store."""
+    from algodock_common.settings import ObjectStoreSettings  # noqa: PLC0415
+
+    return ObjectStoreSettings()  # type: ignore[call-arg]

@@ -1,0 +1,247 @@
+"""The bus on a real broker: delivery, retries, dead letters, and the outbox on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from aiokafka import AIOKafkaProducer
+from algodock_common.database import Database, accept_once, inbox, outbox
+from algodock_common.database.tables import messaging_metadata
+from algodock_common.errors import InvalidInput, Unavailable
+from algodock_common.events import AlgorithmChanged, DeadLetter, Event, TaskReady, TaskRequested
+from algodock_common.messaging import Bus, RetryPolicy
+from algodock_common.settings import DatabaseSettings, KafkaSettings, SecretSettings
+
+QUICK = RetryPolicy(attempts=3, first_wait_s=0.01, longest_wait_s=0.02)
+
+
+@pytest.fixture
+def secrets() -> SecretSettings:
+    return SecretSettings(secret_key="s" * 40)
+
+
+@asynccontextmanager
+async def running(*buses: Bus) -> AsyncIterator[None]:
+    for bus in buses:
+        await bus.start()
+    try:
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(bus.wait_connected() for bus in buses))
+        yield
+    finally:
+        await asyncio.gather(*(bus.stop() for bus in buses))
+
+
+class Seen:
+    """Keeps what a handler got, and lets a test wait for it."""
+
+    def __init__(self) -> None:
+        self.events: list[Event[Any]] = []
+        self._changed = asyncio.Condition()
+
+    async def __call__(self, event: Event[Any]) -> None:
+        async with self._changed:
+            self.events.append(event)
+            self._changed.notify_all()
+
+    async def wait_for(self, wanted: Any, seconds: float = 30) -> Event[Any]:
+        async with asyncio.timeout(seconds), self._changed:
+            await self._changed.wait_for(lambda: any(wanted(event) for event in self.events))
+        return next(event for event in self.events if wanted(event))
+
+
+async def produce(settings: KafkaSettings, topic: str, value: bytes, headers: Any = ()) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap)
+    await producer.start()
+    try:
+        await producer.send_and_wait(topic, value, headers=list(headers))
+    finally:
+        await producer.stop()
+
+
+async def test_an_event_reaches_its_group_and_is_retried_until_it_is_handled(
+    kafka_settings: KafkaSettings, secrets: SecretSettings
+) -> None:
+    seen, failures = Seen(), 2
+
+    async def fails_twice(event: Event[Any]) -> None:
+        nonlocal failures
+        if event.data.algorithm == name and failures:
+            failures -= 1
+            msg = "away"
+            raise Unavailable(msg)
+        await seen(event)
+
+    name = f"a-{uuid4().hex[:8]}"
+    sender, receiver = Bus(kafka_settings, secrets, service="runner"), Bus(kafka_settings, secrets, service="worker")
+    receiver.subscribe(TaskReady, fails_twice, retry=QUICK)
+    async with running(sender, receiver):
+        await sender.publish(Event.of(TaskReady(algorithm=name), source="/runner"))
+        await seen.wait_for(lambda event: event.data.algorithm == name)
+    assert failures == 0
+
+
+async def test_a_poisonous_a_forged_and_an_unreadable_message_go_to_the_dead_letters_and_neighbours_go_on(
+    kafka_settings: KafkaSettings, secrets: SecretSettings
+) -> None:
+    handled, buried = Seen(), Seen()
+
+    async def refuses(event: Event[Any], headers: dict[str, str]) -> None:
+        if event.data.input == "poison":
+            msg = f"no good, {headers['authorization']}"
+            raise InvalidInput(msg)
+        await handled(event)
+
+    bus = Bus(kafka_settings, secrets, service="runner")
+    bus.subscribe(TaskRequested, refuses, with_headers=True, retry=QUICK)
+    bus.subscribe(DeadLetter, buried, retry=QUICK)
+    tag = uuid4().hex
+
+    def task(content: Any) -> bytes:
+        data = {"algorithm": "echo", "input": content, "idempotency_key": tag}
+        return json.dumps(
+            {"specversion": "1.0", "id": tag, "source": "/t", "type": "task.requested.v1", "data": data}
+        ).encode()
+
+    async with running(bus):
+        await produce(kafka_settings, "task.requested", b"\xff no JSON " + tag.encode(), [("h", b"\xff\xfe")])
+        await produce(kafka_settings, "task.requested", task("poison"), [("authorization", b"me")])
+        await produce(kafka_settings, "task.requested", task("fine"), [("authorization", b"me")])
+        await handled.wait_for(lambda event: event.data.input == "fine" and event.id == tag)
+        unreadable = await buried.wait_for(lambda event: tag.encode() in event.data.raw() and b"\xff" in event.data.raw())
+        assert unreadable.data.error_type == "InvalidMessage"
+        poison = await buried.wait_for(lambda event: b"poison" in event.data.raw() and tag.encode() in event.data.raw())
+        assert poison.data.error_type == "InvalidInput"
+        assert poison.data.reason == "no good, me"
+        assert poison.data.attempts == 1
+        assert poison.data.origin_topic == "task.requested"
+
+
+async def test_a_forged_message_on_an_internal_topic_is_not_handled(
+    kafka_settings: KafkaSettings, secrets: SecretSettings
+) -> None:
+    handled, buried = Seen(), Seen()
+    worker, runner = Bus(kafka_settings, secrets, service="worker"), Bus(kafka_settings, secrets, service="runner")
+    stranger = Bus(kafka_settings, SecretSettings(secret_key="x" * 40), service="runner")
+    worker.subscribe(TaskReady, handled)
+    runner.subscribe(DeadLetter, buried)
+    forged, real = f"f-{uuid4().hex[:8]}", f"r-{uuid4().hex[:8]}"
+    async with running(worker, runner, stranger):
+        await stranger.publish(Event.of(TaskReady(algorithm=forged), source="/runner"))
+        await runner.publish(Event.of(TaskReady(algorithm=real), source="/runner"))
+        letter = await buried.wait_for(lambda event: forged.encode() in event.data.raw())
+        assert letter.data.error_type == "ForgedMessage"
+        await handled.wait_for(lambda event: event.data.algorithm == real)
+    assert forged not in [event.data.algorithm for event in handled.events]
+
+
+def test_a_service_cannot_subscribe_to_what_the_flow_table_does_not_give_it(
+    kafka_settings: KafkaSettings, secrets: SecretSettings
+) -> None:
+    with pytest.raises(ValueError, match="no consumer of task"):
+        Bus(kafka_settings, secrets, service="gateway").subscribe(TaskReady, Seen())
+
+
+@pytest.fixture
+async def schema(database_settings: DatabaseSettings) -> AsyncIterator[str]:
+    name = f"t_{uuid4().hex[:8]}"
+    database = Database(database_settings, schema=name, source="/t")
+    async with database.engine.begin() as connection:
+        await connection.execute(sa.text(f"CREATE SCHEMA {name}"))
+        await connection.run_sync(messaging_metadata.create_all)
+    yield name
+    async with database.engine.begin() as connection:
+        await connection.execute(sa.text(f"DROP SCHEMA {name} CASCADE"))
+    await database.stop()
+
+
+def changed(name: str) -> AlgorithmChanged:
+    return AlgorithmChanged(algorithm_id=uuid4(), algorithm=name, state="created")
+
+
+async def test_events_leave_after_the_commit_with_a_growing_sequence_and_their_rows_go(
+    kafka_settings: KafkaSettings, database_settings: DatabaseSettings, secrets: SecretSettings, schema: str
+) -> None:
+    seen = Seen()
+    gateway, runner = Bus(kafka_settings, secrets, service="gateway"), Bus(kafka_settings, secrets, service="runner")
+    runner.subscribe(AlgorithmChanged, seen)
+    database = Database(database_settings, schema=schema, source="/gateway", bus=gateway)
+    name = f"n-{uuid4().hex[:8]}"
+    async with running(gateway, runner):
+        await database.start()
+        with pytest.raises(RuntimeError):
+            async with database.transaction() as tx:
+                tx.emit(changed(name + "-never"))
+                raise RuntimeError
+        for _ in range(2):
+            async with database.transaction() as tx:
+                tx.emit(changed(name))
+        await seen.wait_for(lambda _: len([e for e in seen.events if e.data.algorithm == name]) == 2)
+        sequences = [event.sequence for event in seen.events if event.data.algorithm == name]
+        assert sequences == sorted(set(sequences))
+        assert sequences[0] > 0
+        assert name + "-never" not in [event.data.algorithm for event in seen.events]
+        async with asyncio.timeout(10):
+            while await rows(database):
+                await asyncio.sleep(0.02)
+        await database.stop()
+
+
+async def rows(database: Database) -> int:
+    async with database.read() as session:
+        return (await session.execute(sa.select(sa.func.count()).select_from(outbox))).scalar_one()
+
+
+async def test_what_a_crash_left_in_the_outbox_is_swept_up(
+    kafka_settings: KafkaSettings, database_settings: DatabaseSettings, secrets: SecretSettings, schema: str
+) -> None:
+    crashed = Database(database_settings, schema=schema, source="/gateway")  # no bus: commits, and never publishes
+    name = f"s-{uuid4().hex[:8]}"
+    async with crashed.transaction() as tx:
+        tx.emit(changed(name))
+        await tx.session.execute(sa.text("SELECT 1"))
+    async with crashed.transaction() as tx:
+        await tx.session.execute(sa.update(outbox).values(created_at=sa.func.now() - sa.text("interval '1 minute'")))
+    assert await rows(crashed) == 1
+    seen = Seen()
+    gateway, runner = Bus(kafka_settings, secrets, service="gateway"), Bus(kafka_settings, secrets, service="runner")
+    runner.subscribe(AlgorithmChanged, seen)
+    database = Database(database_settings, schema=schema, source="/gateway", bus=gateway)
+    async with running(gateway, runner):
+        await database.start()
+        event = await seen.wait_for(lambda event: event.data.algorithm == name)
+        assert event.sequence > 0
+        await database.stop()
+    assert await rows(crashed) == 0
+    await crashed.stop()
+
+
+async def test_an_older_event_of_the_same_subject_is_not_accepted_and_a_rolled_back_one_is_not_noted(
+    database_settings: DatabaseSettings, schema: str
+) -> None:
+    database = Database(database_settings, schema=schema, source="/t")
+
+    def event(sequence: int, name: str = "one") -> Event[Any]:
+        return Event.of(changed(name), source="/g").model_copy(update={"sequence": sequence})
+
+    with pytest.raises(RuntimeError):
+        async with database.transaction() as tx:
+            assert await accept_once(tx, "c", event(9))
+            raise RuntimeError
+    accepted = []
+    for sequence in (5, 5, 4, 6):
+        async with database.transaction() as tx:
+            accepted.append(await accept_once(tx, "c", event(sequence)))
+    assert accepted == [True, False, False, True]
+    async with database.transaction() as tx:
+        assert await accept_once(tx, "c", event(1, "two"))
+        assert await accept_once(tx, "another", event(5))
+        assert (await tx.session.execute(sa.select(sa.func.count()).select_from(inbox))).scalar_one() == 3
+    await database.stop()
