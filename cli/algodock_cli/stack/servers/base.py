@@ -1,0 +1,58 @@
+"""What every embedded server is: a program, the environment by which others find it, and a probe."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from algodock_cli.stack.programs import Program
+from algodock_cli.stack.secret_store import Secrets
+
+__all__ = ["EmbeddedServer", "ServerContext", "embedded_servers"]
+
+_MODULES = {"postgres": "DATABASE_URL", "redis": "REDIS_URL", "kafka": "KAFKA_BOOTSTRAP", "objects": "S3_ENDPOINT"}
+"""Each server's module and name, and the variable that, when set, names a server to use in its stead."""
+
+
+@dataclass(frozen=True)
+class ServerContext:
+    """What a server is given: a folder of its own, the run folder, a port and the secrets."""
+
+    folder: Path
+    run_folder: Path
+    port: int
+    secrets: Secrets
+
+
+class EmbeddedServer(Protocol):
+    """One embedded server."""
+
+    name: str
+
+    def prepare(self) -> None:
+        """Make what the first start needs; does nothing later.
+
+        Raises:
+            ServerMissing: its program is not on this machine.
+        """
+
+    def program(self) -> Program:
+        """Return the program to run."""
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables by which services find it."""
+
+    def is_ready(self) -> bool:
+        """Say whether it answers now, as its own protocol says; takes a second at most."""
+
+
+def embedded_servers(environment: Mapping[str, str]) -> dict[str, type[EmbeddedServer]]:
+    """Return the servers to embed by name: those for which the environment names no real one."""
+    return {
+        name: importlib.import_module(f"algodock_cli.stack.servers.{name}").Server
+        for name, variable in _MODULES.items()
+        if not environment.get(variable)
+    }

