@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
 from pydantic import ValidationError
 
@@ -101,8 +100,9 @@ class Intake:
                 span(
                     f"{self._step.topic} process",
                     parent=event.traceparent,
-                    kind=SpanKind.CONSUMER,
-                    **{"messaging.destination.name": self._step.topic, "algodock.subject": event.subject or ""},
+                    kind="consumer",
+                    messaging__destination__name=self._step.topic,
+                    algodock__subject=event.subject or "",
                 ),
             ):
                 await self._handle(record, value, event, headers)
