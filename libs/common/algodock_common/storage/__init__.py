@@ -1,0 +1,23 @@
+"""The object store: one Protocol, the real one over the minio SDK; the fake is in ``testing``."""
+
+from algodock_common.storage.minio_store import MinioObjectStore
+from algodock_common.storage.store import (
+    BINARY,
+    ObjectInfo,
+    ObjectNotFound,
+    ObjectStore,
+    ObjectStoreFailed,
+    ObjectStoreUnavailable,
+    checked_key,
+)
+
+__all__ = [
+    "BINARY",
+    "MinioObjectStore",
+    "ObjectInfo",
+    "ObjectNotFound",
+    "ObjectStore",
+    "ObjectStoreFailed",
+    "ObjectStoreUnavailable",
+    "checked_key",
+]

@@ -1,0 +1,5 @@
+"""Fakes of what two or more services reach outside; each meets the contract test of the real one."""
+
+from algodock_common.testing.object_store import FakeObjectStore
+
+__all__ = ["FakeObjectStore"]
