@@ -44,6 +44,13 @@ RECONNECT_WAIT_S = 0.5
 MAX_MESSAGE_BYTES = 1024 * 1024
 
 
+def _quiet_logger() -> logging.Logger:
+    """Return a logger for FastStream's own words: what matters of a message the intake logs itself."""
+    logger = logging.getLogger("algodock.faststream")
+    logger.setLevel(logging.ERROR)
+    return logger
+
+
 async def _whole_message(message: KafkaMessage) -> KafkaMessage:
     """Decode nothing: the intake wants the bytes that were signed, and the message to acknowledge."""
     return message
@@ -80,7 +87,7 @@ class Bus:
             graceful_timeout=15.0,
             allow_auto_create_topics=False,
             apply_types=False,
-            logger=logging.getLogger("faststream"),
+            logger=_quiet_logger(),
             log_level=logging.DEBUG,
         )
         self._intakes: list[tuple[Step, bool, Intake]] = []
@@ -142,9 +149,17 @@ class Bus:
         async def take(message: KafkaMessage) -> None:
             await intake.take(message.raw_message)
             if not broadcast:
-                await message.ack()
+                await self._acknowledge(message, step.topic)
 
         subscriber(take)
+
+    @staticmethod
+    async def _acknowledge(message: KafkaMessage, topic: str) -> None:
+        try:
+            await message.ack()
+        except KafkaError as error:
+            # The group has moved on without us: the message comes again, and its handler is idempotent.
+            log.info("not_acknowledged", topic=topic, error=repr(error))
 
     async def start(self) -> None:
         """Begin to connect, to subscribe and to watch over topics; returns at once."""
