@@ -17,11 +17,11 @@ __all__ = ["EmbeddedServers", "StackError"]
 def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for."""
     if name == "EmbeddedServers":
-        from algodock_cli.stack.embedded import EmbeddedServers  # noqa: PLC0415  # late on purpose
+        from algodock_cli.stack.embedded import EmbeddedServers  # late on purpose
 
         return EmbeddedServers
     if name == "StackError":
-        from algodock_cli.stack.errors import StackError  # noqa: PLC0415
+        from algodock_cli.stack.errors import StackError
 
         return StackError
     raise AttributeError(name)

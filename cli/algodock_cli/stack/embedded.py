@@ -132,7 +132,7 @@ class EmbeddedServers:
         log = self._log_file(name)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
-            self._processes[name] = subprocess.Popen(  # noqa: S603  # our own launcher
+            self._processes[name] = subprocess.Popen(  # our own launcher
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
             )
 

@@ -49,7 +49,7 @@ def identity_for(binary: Path, data: Path, scratch: Path) -> Identity:
             directory=scratch,
             identity=identity,
         )
-        done = subprocess.run(  # noqa: S603  # our own launcher
+        done = subprocess.run(  # our own launcher
             trial.declare(scratch), capture_output=True, text=True, check=False, timeout=30
         )
         if done.returncode == 0:

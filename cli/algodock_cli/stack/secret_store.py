@@ -37,7 +37,7 @@ class Secrets:
 
     @classmethod
     def _make(cls) -> Secrets:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415  # 60 ms, once
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # 60 ms, once
 
         key = Ed25519PrivateKey.generate()
         return cls(

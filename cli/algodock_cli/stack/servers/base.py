@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -49,7 +49,7 @@ class EmbeddedServer(Protocol):
         """Say whether it answers now, as its own protocol says; takes a second at most."""
 
 
-def embedded_servers(environment: Mapping[str, str]) -> dict[str, type[EmbeddedServer]]:
+def embedded_servers(environment: Mapping[str, str]) -> dict[str, Callable[[ServerContext], EmbeddedServer]]:
     """Return the servers to embed by name: those for which the environment names no real one."""
     return {
         name: importlib.import_module(f"algodock_cli.stack.servers.{name}").Server

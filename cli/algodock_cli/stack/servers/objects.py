@@ -32,10 +32,10 @@ class Server:
 
     def program(self) -> Program:
         """Return the server's program; its keys are in the environment, not in the command."""
-        arguments = ("--host", "127.0.0.1", "--port", str(self._context.port), "--workers", "1")
+        arguments = ("--host", "127.0.0.1", "--port", str(self._context.port), "--workers", "1", "--no-access-log")
         return Program(
             name=self.name,
-            command=(sys.executable, "-I", "-m", "nanio", "serve", *arguments, "--no-access-log", "--log-level", "warning"),
+            command=(sys.executable, "-I", "-m", "nanio", "serve", *arguments, "--log-level", "warning"),
             environment={
                 "PATH": os.defpath,
                 "TZ": "UTC",

