@@ -38,6 +38,7 @@ __all__ = [
 PROBLEM_CONTENT_TYPE = "application/problem+json"
 
 _TYPE_PREFIX = "urn:problem-type:algodock:"
+_CLIENT_ERROR = 4  # the class of status codes
 _OWN_MEMBERS = frozenset({"type", "title", "status", "detail", "instance", "trace_id"})
 
 
@@ -54,7 +55,7 @@ class AlgoDockError(Exception):
     code: str = "internal"
     retryable: bool = False
 
-    def __init__(self, detail: str, *, retry_after: float | None = None, **extra: Any) -> None:
+    def __init__(self, detail: str, *, retry_after: float | None = None, **extra: object) -> None:
         """Say what went wrong in a sentence that the caller can act on."""
         super().__init__(detail)
         self.detail = detail
@@ -185,19 +186,17 @@ _BY_STATUS: dict[int, type[AlgoDockError]] = {
 
 def error_for_status(status: int) -> type[AlgoDockError]:
     """Return the class that stands for an HTTP status; an unlisted 4xx is a bad request."""
-    fallback = BadRequest if 400 <= status < 500 else AlgoDockError
+    fallback = BadRequest if status // 100 == _CLIENT_ERROR else AlgoDockError
     return _BY_STATUS.get(status, fallback)
 
 
-def problem_of(
-    error: AlgoDockError, *, instance: str | None = None, trace_id: str | None = None
-) -> dict[str, Any]:
+def problem_of(error: AlgoDockError, *, instance: str | None = None, trace_id: str | None = None) -> dict[str, Any]:
     """Return the RFC 9457 problem document of ``error``; extra members never hide the standard ones.
 
     ``trace_id`` is the current span's unless another is given.
     """
     if trace_id is None:
-        from algodock_common.observability.tracing import current_trace_id  # noqa: PLC0415  # errors are the base
+        from algodock_common.observability.tracing import current_trace_id  # errors are the base
 
         trace_id = current_trace_id()
     problem: dict[str, Any] = {
@@ -214,9 +213,7 @@ def problem_of(
     return problem
 
 
-def error_from_problem(
-    status: int, problem: Mapping[str, Any], *, retry_after: float | None = None
-) -> AlgoDockError:
+def error_from_problem(status: int, problem: Mapping[str, Any], *, retry_after: float | None = None) -> AlgoDockError:
     """Return the typed error that another service's problem document stands for.
 
     The class follows from the status; title, code and extra members are the other service's own.

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext as OtelSpanContext
+
     from algodock_common.observability.tracing import SpanRecord
 
 __all__ = ["JsonLinesExporter", "OtlpExporter"]
@@ -59,12 +61,12 @@ class OtlpExporter:
 
     def __init__(self, endpoint: str, *, service: str) -> None:
         """Prepare the SDK's batch processor; ``endpoint`` is the collector's base URL."""
-        from opentelemetry import trace as api  # noqa: PLC0415  # late: 0.3 CPU-seconds and 10 MB
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
-        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-        from opentelemetry.sdk.trace import ReadableSpan  # noqa: PLC0415
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
-        from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415
+        from opentelemetry import trace as api  # late: 0.3 CPU-seconds and 10 MB
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import ReadableSpan
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
         self._api = api
         self._span = ReadableSpan
@@ -100,6 +102,6 @@ class OtlpExporter:
         """Send what is held, for at most five seconds."""
         self._processor.force_flush(5_000)
 
-    def _context(self, trace_id: int, span_id: int, *, remote: bool) -> Any:
+    def _context(self, trace_id: int, span_id: int, *, remote: bool) -> OtelSpanContext:
         flags = self._api.TraceFlags(self._api.TraceFlags.SAMPLED)
         return self._api.SpanContext(trace_id, span_id, is_remote=remote, trace_flags=flags)

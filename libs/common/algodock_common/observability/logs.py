@@ -50,8 +50,8 @@ class _StandardLibraryHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             extra = {"exc_info": record.exc_info} if record.exc_info else {}
-            level = next((name for name, value in reversed(_LEVELS.items()) if record.levelno >= value), "debug")
-            structlog.get_logger().log(_LEVELS[level], record.getMessage(), logger=record.name, **extra)
+            level = max((value for value in _LEVELS.values() if value <= record.levelno), default=logging.DEBUG)
+            structlog.get_logger().log(level, record.getMessage(), logger=record.name, **extra)
         except Exception:  # noqa: BLE001  # the protocol of logging.Handler: a bad record must not hurt its caller
             self.handleError(record)
 
@@ -84,9 +84,7 @@ def setup_logging(settings: LogSettings, *, service: str) -> None:
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
         if settings.format == "json"
         else [
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
-            )
+            structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback)
         ]
     )
 
@@ -126,6 +124,6 @@ def set_log_level(level: str) -> None:
     logging.getLogger().setLevel(_threshold)
 
 
-def log_context(**values: Any) -> AbstractContextManager[Any]:
+def log_context(**values: object) -> AbstractContextManager[Any]:
     """Add fields (such as ``event_id``) to every line logged inside the ``with`` block."""
     return structlog.contextvars.bound_contextvars(**values)

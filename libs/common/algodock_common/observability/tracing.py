@@ -281,11 +281,11 @@ def setup_tracing(settings: TelemetrySettings, *, service: str) -> None:
     """Sample ``settings.sample_ratio`` of the traces that begin here and send spans where it says."""
     exporters: list[SpanExporter] = []
     if settings.traces_dir is not None:
-        from algodock_common.observability.exporters import JsonLinesExporter  # noqa: PLC0415  # only when used
+        from algodock_common.observability.exporters import JsonLinesExporter  # only when used
 
         exporters.append(JsonLinesExporter(settings.traces_dir, service=service))
     if settings.exporter_otlp_endpoint:
-        from algodock_common.observability.exporters import OtlpExporter  # noqa: PLC0415  # the SDK costs 10 MB
+        from algodock_common.observability.exporters import OtlpExporter  # the SDK costs 10 MB
 
         exporters.append(OtlpExporter(settings.exporter_otlp_endpoint, service=service))
     use_exporters(service, settings.sample_ratio, *exporters)
@@ -302,4 +302,3 @@ def flush_tracing() -> None:
     """Send what the exporters hold; called when a process ends."""
     for exporter in _tracer.exporters:
         exporter.flush()
-

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar, cast
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from algodock_common.storage.store import (
     BINARY,
@@ -71,7 +72,8 @@ class MinioObjectStore:
         self, key: str, data: bytes, content_type: str = BINARY, metadata: Mapping[str, str] | None = None
     ) -> ObjectInfo:
         """Store ``data``."""
-        return await self._put(key, io.BytesIO(data), len(data), content_type, metadata)
+        body = io.BytesIO(data)
+        return await self._call(lambda: self._write(key, body, len(data), content_type, metadata), checked_key(key))
 
     async def put_stream(
         self,
@@ -82,8 +84,9 @@ class MinioObjectStore:
     ) -> ObjectInfo:
         """Store what ``chunks`` yields, as a multipart upload that is aborted when ``chunks`` fails."""
         reader = _BlockingReader(chunks)
+        body = cast("BinaryIO", reader)  # the SDK only reads it
         try:
-            return await self._put(key, cast("BinaryIO", reader), -1, content_type, metadata)
+            return await self._call(lambda: self._write(key, body, None, content_type, metadata), checked_key(key))
         finally:
             reader.abandon()
 
@@ -91,9 +94,12 @@ class MinioObjectStore:
         self, key: str, path: Path, content_type: str = BINARY, metadata: Mapping[str, str] | None = None
     ) -> ObjectInfo:
         """Store a file."""
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            return await self._put(key, file, size, content_type, metadata)
+
+        def write() -> ObjectInfo:
+            with path.open("rb") as file:
+                return self._write(key, file, path.stat().st_size, content_type, metadata)
+
+        return await self._call(write, checked_key(key))
 
     async def get(self, key: str) -> bytes:
         """Return an object whole."""
@@ -102,7 +108,7 @@ class MinioObjectStore:
         def read() -> bytes:
             response = self._client.get_object(self._bucket, key)
             try:
-                return cast("bytes", response.read())
+                return response.read()
             finally:
                 response.close()
                 response.release_conn()
@@ -111,12 +117,15 @@ class MinioObjectStore:
 
     async def get_file(self, key: str, path: Path) -> None:
         """Write an object to ``path``, which appears only when it is complete."""
-        checked_key(key)
-        partial = path.with_name(f".{path.name}.{threading.get_ident():x}.part")
-        try:
-            await self._call(lambda: self._client.fget_object(self._bucket, key, str(path), tmp_file_path=str(partial)), key)
-        finally:
-            partial.unlink(missing_ok=True)
+        partial = path.with_name(f".{path.name}.{uuid4().hex}.part")
+
+        def read() -> None:
+            try:
+                self._client.fget_object(self._bucket, key, str(path), tmp_file_path=str(partial))
+            finally:
+                partial.unlink(missing_ok=True)
+
+        await self._call(read, checked_key(key))
 
     async def stat(self, key: str) -> ObjectInfo | None:
         """Return what is known of an object, None when there is none."""
@@ -166,38 +175,34 @@ class MinioObjectStore:
             msg = f"The object store has no bucket {self._bucket!r}."
             raise ObjectStoreUnavailable(msg)
 
-    async def _put(
-        self, key: str, data: BinaryIO, size: int, content_type: str, metadata: Mapping[str, str] | None
+    def _write(
+        self, key: str, body: BinaryIO, size: int | None, content_type: str, metadata: Mapping[str, str] | None
     ) -> ObjectInfo:
-        checked_key(key)
+        """Store what ``body`` gives, in parts where its size is not known; blocks."""
         extra: Any = dict(metadata) if metadata else None
-
-        def write() -> ObjectInfo:
-            made = self._client.put_object(
-                self._bucket,
-                key,
-                data,
-                length=size,
-                content_type=content_type,
-                metadata=extra,
-                part_size=_PART_BYTES if size < 0 else 0,
-                num_parallel_uploads=1,
-            )
-            return ObjectInfo(
-                key=key,
-                size=size if size >= 0 else data.tell(),
-                etag=made.etag or "",
-                modified_at=made.last_modified or datetime.now(UTC),
-                content_type=content_type,
-                metadata=metadata or {},
-            )
-
-        return await self._call(write, key)
+        made = self._client.put_object(
+            self._bucket,
+            key,
+            body,
+            length=-1 if size is None else size,
+            content_type=content_type,
+            metadata=extra,
+            part_size=_PART_BYTES if size is None else 0,
+            num_parallel_uploads=1,
+        )
+        return ObjectInfo(
+            key=key,
+            size=body.tell() if size is None else size,
+            etag=(made.etag or "").strip('"'),
+            modified_at=made.last_modified or datetime.now(UTC),
+            content_type=content_type,
+            metadata=dict(metadata or {}),
+        )
 
     async def _call(self, work: Callable[[], Result], key: str) -> Result:
         """Run blocking ``work`` in a thread and give its failures the platform's types."""
-        from minio.error import InvalidResponseError, MinioException, S3Error, ServerError  # noqa: PLC0415
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415
+        from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+        from urllib3.exceptions import HTTPError
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -233,8 +238,8 @@ class MinioObjectStore:
 
     def _connect(self, origin: tuple[str, bool]) -> Minio:
         """Make a client; a region that is given is never asked for, so signing needs no network."""
-        import urllib3  # noqa: PLC0415  # late: the SDK costs 0.5 CPU-seconds and 15 MB
-        from minio import Minio  # noqa: PLC0415
+        import urllib3  # late: the SDK costs 0.5 CPU-seconds and 15 MB
+        from minio import Minio
 
         host, secure = origin
         return Minio(

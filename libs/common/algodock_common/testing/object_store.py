@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ class FakeObjectStore:
         self, key: str, path: Path, content_type: str = BINARY, metadata: Mapping[str, str] | None = None
     ) -> ObjectInfo:
         """Store a file."""
-        return await self.put(key, path.read_bytes(), content_type, metadata)
+        return await self.put(key, await asyncio.to_thread(path.read_bytes), content_type, metadata)
 
     async def get(self, key: str) -> bytes:
         """Return an object whole."""
@@ -80,7 +81,7 @@ class FakeObjectStore:
 
     async def get_file(self, key: str, path: Path) -> None:
         """Write an object to ``path``."""
-        path.write_bytes(await self.get(key))
+        await asyncio.to_thread(path.write_bytes, await self.get(key))
 
     async def stat(self, key: str) -> ObjectInfo | None:
         """Return what is known of an object, None when there is none."""

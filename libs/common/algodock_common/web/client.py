@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 import httpx
@@ -31,7 +31,24 @@ __all__ = ["InternalClient"]
 # A refused connection carried nothing, so even a POST may be tried again: a service that is being
 # restarted is back within a second or two.
 _CONNECT_RETRIES: Final = 3
+_CONNECT_S: Final = 3.0
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+
+
+Json: TypeAlias = Any
+"""What JSON can say; the caller knows the shape."""
+
+
+class RequestOptions(TypedDict, total=False):
+    """What a call may carry. ``identity`` is a signed identity header to pass on; the rest as in httpx."""
+
+    json: object
+    params: Mapping[str, str | int | float | bool | None]
+    content: bytes | AsyncIterable[bytes]
+    files: Any
+    headers: Mapping[str, str] | None
+    identity: str | None
+    timeout_s: float | None
 
 
 class InternalClient:
@@ -55,8 +72,9 @@ class InternalClient:
         self._http = httpx.AsyncClient(
             base_url=base_url,
             headers={"authorization": f"Bearer {secrets.service_token()}"},
-            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 3)),
-            transport=transport or httpx.AsyncHTTPTransport(
+            timeout=_timeout(timeout_s),
+            transport=transport
+            or httpx.AsyncHTTPTransport(
                 retries=_CONNECT_RETRIES,
                 # Shorter than the servers' own: a pooled connection is never one that they just closed.
                 limits=httpx.Limits(max_connections=64, max_keepalive_connections=8, keepalive_expiry=10),
@@ -76,67 +94,38 @@ class InternalClient:
         """Close the pool."""
         await self._http.aclose()
 
-    async def get(self, path: str, **options: Any) -> Any:
-        """Return the JSON at ``path``; options as in :meth:`request`."""
+    async def get(self, path: str, **options: Unpack[RequestOptions]) -> Json:
+        """Return the JSON at ``path``."""
         return _json(await self.request("GET", path, **options))
 
-    async def post(self, path: str, **options: Any) -> Any:
-        """Post ``json=`` and return the answer's JSON (None for 204); options as in :meth:`request`."""
+    async def post(self, path: str, **options: Unpack[RequestOptions]) -> Json:
+        """Post and return the answer's JSON, None for one without a body."""
         return _json(await self.request("POST", path, **options))
 
-    async def put(self, path: str, **options: Any) -> Any:
-        """Put ``json=`` and return the answer's JSON (None for 204); options as in :meth:`request`."""
+    async def put(self, path: str, **options: Unpack[RequestOptions]) -> Json:
+        """Put and return the answer's JSON, None for one without a body."""
         return _json(await self.request("PUT", path, **options))
 
-    async def delete(self, path: str, **options: Any) -> Any:
-        """Delete what is at ``path`` and return the answer's JSON (None for 204)."""
+    async def delete(self, path: str, **options: Unpack[RequestOptions]) -> Json:
+        """Delete what is at ``path`` and return the answer's JSON, None for one without a body."""
         return _json(await self.request("DELETE", path, **options))
 
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        identity: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout_s: float | None = None,
-        **options: Any,
-    ) -> httpx.Response:
-        """Send one request and return its successful answer (2xx or 3xx) as it came.
-
-        ``identity`` is a signed identity header to pass on; ``options`` are httpx's: ``json``,
-        ``params``, ``content``, ``files``.
-        """
-        async with self.stream(
-            method, path, identity=identity, headers=headers, timeout_s=timeout_s, **options
-        ) as response:
+    async def request(self, method: str, path: str, **options: Unpack[RequestOptions]) -> httpx.Response:
+        """Send one request and return its successful answer (2xx or 3xx) as it came."""
+        async with self.stream(method, path, **options) as response:
             with _typed_failures(self._peer):
                 await response.aread()
             return response
 
     @asynccontextmanager
-    async def stream(
-        self,
-        method: str,
-        path: str,
-        *,
-        identity: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout_s: float | None = None,
-        **options: Any,
-    ) -> AsyncIterator[httpx.Response]:
-        """Send one request and give the answer while its body is still to be read; as :meth:`request`."""
-        timeout = self._http.timeout if timeout_s is None else httpx.Timeout(timeout_s, connect=min(timeout_s, 3))
+    async def stream(self, method: str, path: str, **options: Unpack[RequestOptions]) -> AsyncIterator[httpx.Response]:
+        """Send one request and give the successful answer while its body is still to be read."""
         started, status = perf_counter(), 0
         with span(f"{method} {self._peer}", kind="client") as handle:
             if handle.recording:
                 handle.set(http__request__method=method, server__address=self._peer, url__path=path)
             try:
-                response = await self._send(
-                    self._http.build_request(
-                        method, path, headers=_headers(identity, headers), timeout=timeout, **options
-                    )
-                )
+                response = await self._send(self._request(method, path, options))
                 status = response.status_code
                 handle.set(http__response__status_code=status)
                 try:
@@ -147,6 +136,19 @@ class InternalClient:
                     await response.aclose()
             finally:
                 HTTP_CLIENT_SECONDS.labels(method, self._peer, str(status)).observe(perf_counter() - started)
+
+    def _request(self, method: str, path: str, options: RequestOptions) -> httpx.Request:
+        timeout_s = options.get("timeout_s")
+        return self._http.build_request(
+            method,
+            path,
+            json=options.get("json"),
+            params=options.get("params"),
+            content=options.get("content"),
+            files=options.get("files"),
+            headers=_headers(options.get("identity"), options.get("headers")),
+            timeout=self._http.timeout if timeout_s is None else _timeout(timeout_s),
+        )
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         with _typed_failures(self._peer):
@@ -174,6 +176,10 @@ def _typed_failures(peer: str) -> Iterator[None]:
         raise Unavailable(msg, retry_after=1) from error
 
 
+def _timeout(seconds: float) -> httpx.Timeout:
+    return httpx.Timeout(seconds, connect=min(seconds, _CONNECT_S))
+
+
 def _headers(identity: str | None, more: Mapping[str, str] | None) -> dict[str, str]:
     headers = dict(more or {})
     traceparent = current_traceparent()
@@ -184,7 +190,7 @@ def _headers(identity: str | None, more: Mapping[str, str] | None) -> dict[str, 
     return headers
 
 
-def _json(response: httpx.Response) -> Any:
+def _json(response: httpx.Response) -> Json:
     if response.status_code == httpx.codes.NO_CONTENT or not response.content:
         return None
     try:

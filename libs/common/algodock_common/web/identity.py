@@ -49,7 +49,7 @@ class Identity:
 
 def new_identity_keys() -> tuple[str, str]:
     """Return a new private and public key (Ed25519, raw, base64) for the identity settings."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415  # late: 8 MB
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # late: 8 MB
 
     private = Ed25519PrivateKey.generate()
     return (
@@ -77,7 +77,7 @@ def verify_identity(value: str, public: str, *, now: float | None = None) -> Ide
     Raises:
         Unauthorized: it is malformed, has expired, or somebody else made it.
     """
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415  # late: 8 MB
+    from cryptography.exceptions import InvalidSignature  # late: 8 MB
 
     msg = "The identity header is not valid."
     try:
@@ -113,14 +113,14 @@ async def current_identity(request: Request) -> Identity:
 
 @lru_cache(maxsize=4)
 def _private_key(text: str) -> Ed25519PrivateKey:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415  # late: 8 MB
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # late: 8 MB
 
     return Ed25519PrivateKey.from_private_bytes(_key_bytes(text))
 
 
 @lru_cache(maxsize=4)
 def _public_key(text: str) -> Ed25519PublicKey:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415  # late: 8 MB
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # late: 8 MB
 
     return Ed25519PublicKey.from_public_bytes(_key_bytes(text))
 

@@ -28,6 +28,9 @@ __all__ = ["install_problem_handlers", "problem_response", "unexpected_error"]
 
 _log = structlog.get_logger()
 _BODYLESS = frozenset({204, 304})
+_NOT_FOUND = 404
+_METHOD_NOT_ALLOWED = 405
+_SERVER_ERROR = 500
 
 
 def problem_response(error: AlgoDockError, *, instance: str | None = None) -> Response:
@@ -55,7 +58,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 async def _typed(request: Request, error: Exception) -> Response:
     error = cast("AlgoDockError", error)
-    if error.status >= 500:  # noqa: PLR2004
+    if error.status >= _SERVER_ERROR:
         _log.warning("request failed", path=request.url.path, status=error.status, error=error.detail)
     return problem_response(error, instance=request.url.path)
 
@@ -65,9 +68,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
     malformed = next((item for item in found if item["type"] == "json_invalid"), None)
     if malformed is not None:
         reason = malformed.get("ctx", {}).get("error", "")
-        return problem_response(
-            BadRequest(f"The body is not valid JSON: {reason}"), instance=request.url.path
-        )
+        return problem_response(BadRequest(f"The body is not valid JSON: {reason}"), instance=request.url.path)
     errors = [_field_error(item) for item in found]
     return problem_response(InvalidInput(_summary(errors), errors=errors), instance=request.url.path)
 
@@ -97,8 +98,8 @@ async def _framework(request: Request, error: Exception) -> Response:
 
 
 def _detail(request: Request, error: HTTPException) -> str:
-    if error.status_code == 404 and error.detail == "Not Found":  # noqa: PLR2004
+    if error.status_code == _NOT_FOUND and error.detail == "Not Found":
         return f"There is nothing at {request.url.path}."
-    if error.status_code == 405:  # noqa: PLR2004
+    if error.status_code == _METHOD_NOT_ALLOWED:
         return f"{request.method} is not possible at {request.url.path}."
     return str(error.detail)

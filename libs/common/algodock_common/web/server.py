@@ -17,7 +17,7 @@ KEEP_ALIVE_S: Final = 30  # above the clients' keep-alive: a pooled connection i
 
 def serve(app: ASGIApp, settings: WebSettings, *, websockets: bool = False) -> None:
     """Serve ``app`` until SIGTERM or SIGINT; open requests then have eight seconds to end."""
-    import uvicorn  # noqa: PLC0415  # late: tests and tools that build the application do not serve it
+    import uvicorn  # late: tests and tools that build the application do not serve it
 
     uvicorn.run(
         app,
