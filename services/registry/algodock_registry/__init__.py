@@ -1,0 +1,1 @@
+"""The registry: which instance of which algorithm listens where, and whether calls may go there."""

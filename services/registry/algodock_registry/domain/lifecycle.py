@@ -1,0 +1,101 @@
+"""What an instance may become, and what signs of life and releases make of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from algodock_common.events import InstanceState, ReleaseChanged
+
+__all__ = [
+    "ENDED_RELEASES",
+    "MISSED_LIMIT",
+    "Seen",
+    "Transition",
+    "after_failed_look",
+    "after_life_sign",
+    "may_become",
+    "plan_release",
+]
+
+MISSED_LIMIT: Final = 3
+"""Looks in a row that found neither a beat nor a healthy answer before an instance is silent."""
+
+ENDED_RELEASES: Final = frozenset({"kept", "failed", "superseded"})
+"""Release states after which its instances are gone."""
+
+_NEXT: Final[dict[InstanceState, frozenset[InstanceState]]] = {
+    "starting": frozenset({"ready", "gone"}),
+    "ready": frozenset({"silent", "draining", "gone"}),
+    "silent": frozenset({"ready", "draining", "gone"}),
+    "draining": frozenset({"ready", "gone"}),  # back to ready: rolled back before it had drained
+    "gone": frozenset(),
+}
+
+
+def may_become(state: InstanceState, to: InstanceState) -> bool:
+    """Say whether an instance in ``state`` may go to ``to`` (staying is no change and not asked here)."""
+    return to in _NEXT[state]
+
+
+def after_life_sign(state: InstanceState) -> InstanceState:
+    """Return the state after a beat or a healthy answer: the silent are ready again."""
+    return "ready" if state == "silent" else state
+
+
+def after_failed_look(state: InstanceState, missed: int) -> InstanceState:
+    """Return the state after ``missed`` looks in a row that found no sign of life."""
+    return "silent" if state == "ready" and missed >= MISSED_LIMIT else state
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An instance of the algorithm as the plan needs it."""
+
+    id: UUID
+    release_id: UUID | None
+    state: InstanceState
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One instance goes to another state."""
+
+    instance_id: UUID
+    to: InstanceState
+
+
+def plan_release(event: ReleaseChanged, at: datetime, instances: Iterable[Seen]) -> Sequence[Transition]:
+    """Return what a release's change, said at ``at``, means for the algorithm's instances, in order.
+
+    Those that begin to serve come first, so that no router sees a moment without any. Applied a
+    second time the plan is empty. A release's end does not touch instances made after it was said:
+    a rollback may have started the same release anew while the event was on its way.
+    """
+    known = sorted(instances, key=lambda one: one.created_at)
+    listed = frozenset(event.instances)
+    rise: list[Transition] = []
+    fall: list[Transition] = []
+    for one in known:
+        to = _fate(event, at, one, listed=one.id in listed)
+        if to is not None and to != one.state and may_become(one.state, to):
+            (rise if to == "ready" else fall).append(Transition(one.id, to))
+    return [*rise, *fall]
+
+
+def _fate(event: ReleaseChanged, at: datetime, one: Seen, *, listed: bool) -> InstanceState | None:
+    if event.state in ENDED_RELEASES and one.release_id == event.release_id and not listed and one.created_at <= at:
+        return "gone"
+    if not event.serving:
+        return "draining"
+    if event.state != "live":
+        return None
+    if listed:
+        return None if one.state == "silent" else "ready"  # the silent come back by a sign of life
+    return "draining"

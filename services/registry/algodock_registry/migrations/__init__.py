@@ -1,0 +1,1 @@
+"""The registry schema's own history."""
