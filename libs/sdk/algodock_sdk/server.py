@@ -1,0 +1,182 @@
+"""The HTTP service around an algorithm: ``/predict``, ``/health``, ``/info``, ``/openapi.json`` and ``/docs``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import platform
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from algodock_sdk import __version__
+from algodock_sdk.algorithm import Algorithm
+from algodock_sdk.answers import answer, is_stream, json_bytes, stream
+from algodock_sdk.bodies import read_input
+from algodock_sdk.heartbeat import Heartbeat, Load
+from algodock_sdk.problems import Problem, failure_of, trace_id_of
+
+__all__ = ["create_app"]
+
+_log = logging.getLogger("algodock_sdk")
+_CLIENT_CLOSED = 499  # nginx's status for "nobody waits for this any more"
+
+
+def create_app(algorithm: Algorithm, heartbeat: Heartbeat | None = None, load: Load | None = None) -> Starlette:
+    """Return the ASGI application; ``heartbeat`` runs from the end of ``load`` until the shutdown."""
+    service = _Service(algorithm, load or Load())
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await algorithm.run_hook("load")
+        if heartbeat is not None:
+            heartbeat.start()
+        try:
+            yield
+        finally:
+            if heartbeat is not None:
+                heartbeat.stop()
+            await algorithm.run_hook("close")
+
+    return Starlette(
+        lifespan=lifespan,
+        routes=[
+            Route("/predict", service.predict, methods=["POST"]),
+            Route("/health", service.health),
+            Route("/info", service.info),
+            Route("/openapi.json", service.openapi),
+            Route("/docs", service.docs),
+        ],
+        exception_handlers={Problem: _problem, HTTPException: _http_error, Exception: _unexpected},  # type: ignore[dict-item]  # handlers narrow the exception
+    )
+
+
+class _Service:
+    """The endpoints, each a bound method."""
+
+    def __init__(self, algorithm: Algorithm, load: Load) -> None:
+        self._algorithm = algorithm
+        self._load = load
+
+    async def predict(self, request: Request) -> Response:
+        signature = self._algorithm.signature
+        values = await read_input(request, signature)
+        if signature.file_fields:  # decoding a picture takes its time
+            args, kwargs = await run_in_threadpool(signature.bind, values)
+        else:
+            args, kwargs = signature.bind(values)
+        trace_id = trace_id_of(request.headers.get("traceparent"))
+        self._load.begin()
+        result: Any = None
+        failure: BaseException | None = None
+        try:
+            result = await _while_connected(request, self._call(args, kwargs))
+        except (Problem, HTTPException) as error:
+            failure = error
+            raise
+        except Exception as error:
+            failure = error
+            _log.exception("predict failed (trace %s)", trace_id or "-")
+            raise failure_of(error) from error
+        finally:
+            if not is_stream(result):
+                self._load.end(failure)
+        if is_stream(result):
+            return stream(result, trace_id=trace_id, on_end=self._load.end)
+        response: Response = result
+        if ignored := signature.ignored(values):
+            # Header values are Latin-1, names of JSON fields are not.
+            response.headers["x-algodock-ignored"] = ",".join(ignored).encode("ascii", "backslashreplace").decode()[:500]
+        return response
+
+    async def _call(self, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Return the finished response, or the generator that will make it."""
+        predict = self._algorithm.predict
+        if not self._algorithm.signature.is_async:
+            return await run_in_threadpool(lambda: _answered(predict(*args, **kwargs)))
+        return _answered(await predict(*args, **kwargs))
+
+    async def health(self, _: Request) -> Response:
+        return _json({"status": "ok", "name": self._algorithm.name, "in_flight": self._load.in_flight})
+
+    async def info(self, _: Request) -> Response:
+        algorithm, signature = self._algorithm, self._algorithm.signature
+        return _json({
+            "name": algorithm.name,
+            "version": algorithm.version,
+            "description": algorithm.description,
+            "release": os.environ.get("ALGODOCK_RELEASE", ""),
+            "streams": signature.streams,
+            "files": signature.file_fields,
+            "input_schema": signature.input_schema(),
+            "output_schema": signature.output_schema(),
+            "runtime": f"python {platform.python_version()}",
+            "sdk": __version__,
+        })
+
+    async def openapi(self, _: Request) -> Response:
+        from algodock_sdk.documents import openapi_of  # noqa: PLC0415  (rare)
+
+        return _json(openapi_of(self._algorithm))
+
+    async def docs(self, _: Request) -> Response:
+        from algodock_sdk.documents import docs_page  # noqa: PLC0415  (rare)
+
+        return HTMLResponse(docs_page(self._algorithm))
+
+
+def _answered(value: Any) -> Any:
+    return value if is_stream(value) else answer(value)
+
+
+async def _while_connected(request: Request, work: Coroutine[Any, Any, Any]) -> Any:
+    """Return what ``work`` returns; cancel it when the caller hangs up, so that a cancelled task really stops.
+
+    A synchronous ``predict`` cannot be stopped in its thread; its answer is dropped.
+    """
+    task = asyncio.ensure_future(work)
+    hung_up = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({task, hung_up}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        _log.info("the caller hung up, the call was cancelled")
+        return Response(status_code=_CLIENT_CLOSED)
+    finally:
+        hung_up.cancel()
+        task.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _json(document: Any, status: int = 200, media_type: str = "application/json") -> Response:
+    return Response(json_bytes(document), status, media_type=media_type)
+
+
+async def _problem(request: Request, problem: Problem) -> Response:
+    document = problem.document(trace_id_of(request.headers.get("traceparent")))
+    return _json(document, problem.status, "application/problem+json")
+
+
+async def _http_error(request: Request, error: HTTPException) -> Response:
+    response = await _problem(request, Problem(error.status_code, str(error.detail), str(error.detail)))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    return await _problem(request, failure_of(error))
