@@ -8,6 +8,8 @@ from pydantic import Field
 
 __version__ = "1.0.0"
 
+GREY = 2  # dimensions of an array without colours
+
 
 def predict(
     image: np.ndarray,
@@ -16,7 +18,7 @@ def predict(
     blur: Annotated[int, Field(ge=0, le=15, description="radius of the smoothing before, in pixels")] = 1,
 ) -> np.ndarray:
     """Draw the edges of a picture, white on black."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
+    grey = image if image.ndim == GREY else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     if blur:
         size = 2 * blur + 1  # the kernel has a middle
         grey = cv2.GaussianBlur(grey, (size, size), 0)

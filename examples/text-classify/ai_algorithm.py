@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, TypedDict
 
 from pydantic import Field
-
 from train import scores
 
 __version__ = "1.0.0"

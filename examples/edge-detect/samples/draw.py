@@ -1,5 +1,7 @@
 """Draws shapes.png, the sample picture (standard library only):  python samples/draw.py"""
 
+# ruff: noqa: PLR2004  (a drawing is made of numbers)
+
 import struct
 import zlib
 from pathlib import Path

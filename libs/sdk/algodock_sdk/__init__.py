@@ -40,6 +40,6 @@ def __getattr__(name: str) -> Any:
     if name not in _LATE:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    from importlib import import_module  # noqa: PLC0415  (late on purpose)
+    from importlib import import_module
 
     return getattr(import_module(_LATE[name]), name)

@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     """Serve until stopped; return 1 when the file cannot be served, with the reason as the last line on stderr."""
     arguments = _arguments(argv)
     _set_up_logging()
-    from algodock_sdk.algorithm import AlgorithmError, load_algorithm  # noqa: PLC0415  (after the arguments)
+    from algodock_sdk.algorithm import AlgorithmError, load_algorithm
 
     try:
         algorithm = load_algorithm(Path(arguments.file))
@@ -36,10 +36,10 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps({"input": signature.input_schema(), "output": signature.output_schema()}, ensure_ascii=False))
         return 0
 
-    import uvicorn  # noqa: PLC0415
+    import uvicorn
 
-    from algodock_sdk.heartbeat import Heartbeat, Load  # noqa: PLC0415
-    from algodock_sdk.server import create_app  # noqa: PLC0415
+    from algodock_sdk.heartbeat import Heartbeat, Load
+    from algodock_sdk.server import create_app
 
     load = Load()
     config = uvicorn.Config(

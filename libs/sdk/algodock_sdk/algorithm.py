@@ -1,4 +1,4 @@
-"""Finds the ``predict`` in an author's file: a function, or a class with ``predict`` and maybe ``load`` and ``close``."""
+"""Finds the ``predict`` in an author's file: a function, or a class that may have ``load`` and ``close``, too."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Algorithm:
         if inspect.iscoroutinefunction(function):
             await function()
             return
-        from starlette.concurrency import run_in_threadpool  # noqa: PLC0415  (the server's side only)
+        from starlette.concurrency import run_in_threadpool
 
         await run_in_threadpool(function)
 

@@ -56,7 +56,7 @@ def _plain(value: Any) -> Any:
         return {"$file": data_url(file), "content_type": file.content_type}
     if isinstance(value, (set, frozenset)):
         return list(value)
-    from pydantic_core import PydanticSerializationError, to_jsonable_python  # noqa: PLC0415  (rare types only)
+    from pydantic_core import PydanticSerializationError, to_jsonable_python
 
     if hasattr(value, "model_dump"):
         return value.model_dump()
@@ -68,7 +68,7 @@ def _plain(value: Any) -> Any:
 
 
 def stream(value: Any, *, trace_id: str | None, on_end: Callable[[BaseException | None], None]) -> StreamingResponse:
-    """Return the events of a generator: ``progress``, ``output``, then ``done``; ``error`` with a problem on failure."""
+    """Return the events of a generator: ``progress``, ``output``, then ``done``, or ``error`` with a problem."""
     return StreamingResponse(
         _events(value, trace_id, on_end),
         media_type="text/event-stream",
@@ -88,7 +88,7 @@ async def _events(
             outputs += not progress
             yield _event("progress" if progress else "output", item)
         yield _event("done", {"outputs": outputs, **({"result": returned[0]} if returned else {})})
-    except Exception as error:  # the author's code: told to the caller, traceback to the log
+    except Exception as error:  # noqa: BLE001  (the author's code: the caller is told, the traceback goes to the log)
         failure = error
         _log.exception("predict failed while it streamed (trace %s)", trace_id or "-")
         problem = error if isinstance(error, Problem) else failure_of(error)

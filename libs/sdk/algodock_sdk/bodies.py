@@ -56,7 +56,7 @@ def _json(body: bytes) -> dict[str, Any]:
 
 
 async def _form(request: Request, signature: Signature) -> dict[str, Any]:
-    from starlette.exceptions import HTTPException  # noqa: PLC0415  (late: JSON callers never need it)
+    from starlette.exceptions import HTTPException
 
     try:
         form = await request.form(max_files=_MAX_PARTS, max_fields=_MAX_PARTS)

@@ -10,7 +10,7 @@ __all__ = ["InvalidInput", "Problem", "failure_of", "field_path", "trace_id_of"]
 _MAX_MESSAGE = 2000  # characters; an exception may carry a whole tensor in its message
 
 
-class Problem(Exception):  # noqa: N818  (RFC 9457's word)
+class Problem(Exception):
     """An answer that is not a result: ``status``, ``title``, ``detail`` and further members."""
 
     def __init__(self, status: int, title: str, detail: str, **members: Any) -> None:

@@ -94,7 +94,9 @@ class _Service:
         response: Response = result
         if ignored := signature.ignored(values):
             # Header values are Latin-1, names of JSON fields are not.
-            response.headers["x-algodock-ignored"] = ",".join(ignored).encode("ascii", "backslashreplace").decode()[:500]
+            response.headers["x-algodock-ignored"] = (
+                ",".join(ignored).encode("ascii", "backslashreplace").decode()[:500]
+            )
         return response
 
     async def _call(self, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -109,26 +111,28 @@ class _Service:
 
     async def info(self, _: Request) -> Response:
         algorithm, signature = self._algorithm, self._algorithm.signature
-        return _json({
-            "name": algorithm.name,
-            "version": algorithm.version,
-            "description": algorithm.description,
-            "release": os.environ.get("ALGODOCK_RELEASE", ""),
-            "streams": signature.streams,
-            "files": signature.file_fields,
-            "input_schema": signature.input_schema(),
-            "output_schema": signature.output_schema(),
-            "runtime": f"python {platform.python_version()}",
-            "sdk": __version__,
-        })
+        return _json(
+            {
+                "name": algorithm.name,
+                "version": algorithm.version,
+                "description": algorithm.description,
+                "release": os.environ.get("ALGODOCK_RELEASE", ""),
+                "streams": signature.streams,
+                "files": signature.file_fields,
+                "input_schema": signature.input_schema(),
+                "output_schema": signature.output_schema(),
+                "runtime": f"python {platform.python_version()}",
+                "sdk": __version__,
+            }
+        )
 
     async def openapi(self, _: Request) -> Response:
-        from algodock_sdk.documents import openapi_of  # noqa: PLC0415  (rare)
+        from algodock_sdk.documents import openapi_of
 
         return _json(openapi_of(self._algorithm))
 
     async def docs(self, _: Request) -> Response:
-        from algodock_sdk.documents import docs_page  # noqa: PLC0415  (rare)
+        from algodock_sdk.documents import docs_page
 
         return HTMLResponse(docs_page(self._algorithm))
 

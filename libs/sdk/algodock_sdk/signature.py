@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import (
@@ -82,7 +91,9 @@ class Signature:
             self._names[parameter.name] = f"p{number}"
             fields[f"p{number}"] = _field(_with_files(hint), parameter)
         rest: ConfigDict = {"extra": "allow"} if self._takes_rest else {"extra": "ignore"}
-        base = type("Input", (_Input,), {"model_config": ConfigDict(**{**_Input.model_config, **rest}), "__module__": __name__})
+        base = type(
+            "Input", (_Input,), {"model_config": ConfigDict(**{**_Input.model_config, **rest}), "__module__": __name__}
+        )
         try:
             return create_model("Input", __base__=base, **fields)
         except (PydanticSchemaGenerationError, PydanticUserError, TypeError) as error:
@@ -103,10 +114,12 @@ class Signature:
         try:
             checked = self._model.model_validate(values)
         except ValidationError as error:
-            raise InvalidInput([
-                {"path": _path(item, values), "message": item["msg"], "type": item["type"]}
-                for item in error.errors(include_url=False, include_context=False, include_input=False)
-            ]) from error
+            raise InvalidInput(
+                [
+                    {"path": _path(item, values), "message": item["msg"], "type": item["type"]}
+                    for item in error.errors(include_url=False, include_context=False, include_input=False)
+                ]
+            ) from error
         args: list[Any] = []
         kwargs: dict[str, Any] = dict(checked.model_extra or {})
         for parameter in self._parameters:
@@ -189,7 +202,7 @@ def _with_files(hint: Any) -> Any:
     if origin is Annotated:
         return Annotated[(_with_files(args[0]), *args[1:])]
     if origin is Union or isinstance(hint, types.UnionType):
-        return Union[tuple(_with_files(arg) for arg in args)]
+        return Union[tuple(_with_files(arg) for arg in args)]  # noqa: UP007  (built at run time)
     if origin is list and args:
         return list[_with_files(args[0])]  # type: ignore[misc]  # built at run time
     if origin is dict and args:
