@@ -13,8 +13,8 @@ GREY = 2  # dimensions of an array without colours
 
 def predict(
     image: np.ndarray,
-    low: Annotated[int, Field(ge=0, le=255, description="weaker edges than this are dropped")] = 80,
-    high: Annotated[int, Field(ge=0, le=255, description="stronger edges than this are kept")] = 160,
+    low: Annotated[int, Field(ge=0, le=255, description="weaker edges than this are dropped")] = 40,
+    high: Annotated[int, Field(ge=0, le=255, description="stronger edges than this are kept")] = 120,
     blur: Annotated[int, Field(ge=0, le=15, description="radius of the smoothing before, in pixels")] = 1,
 ) -> np.ndarray:
     """Draw the edges of a picture, white on black."""
