@@ -91,8 +91,8 @@ def docs_page(algorithm: Algorithm) -> str:
         "output": _inline_definitions(algorithm.signature.output_schema()),
         "files": algorithm.signature.file_fields,
     }
-    # "</" would end the script element that this JSON stands in.
-    data = json.dumps(known, ensure_ascii=False).replace("</", "<\\/")
+    # The JSON stands in a script element, which an author's "</script>" or "<!--" must not end.
+    data = json.dumps(known, ensure_ascii=False).replace("<", "\\u003c")
     return (
         page.replace("{{name}}", html.escape(algorithm.name))
         .replace("{{description}}", html.escape(algorithm.description))
