@@ -219,9 +219,9 @@ def error_from_problem(status: int, problem: Mapping[str, Any], *, retry_after: 
     The class follows from the status; title, code and extra members are the other service's own.
     """
     detail = problem.get("detail") or problem.get("title") or f"HTTP status {status}"
-    extra = {name: value for name, value in problem.items() if name not in _OWN_MEMBERS and name != "retry_after"}
-    error = error_for_status(status)(str(detail), retry_after=retry_after, **extra)
+    error = error_for_status(status)(str(detail), retry_after=retry_after)
     error.status = status
+    error.extra = {name: value for name, value in problem.items() if name not in _OWN_MEMBERS}
     kind = problem.get("type")
     if isinstance(kind, str) and kind.startswith(_TYPE_PREFIX):
         error.code = kind.removeprefix(_TYPE_PREFIX)

@@ -153,12 +153,11 @@ class MinioObjectStore:
 
         return await self._call(read, prefix)
 
-    async def presigned_get(self, key: str, expires_s: float, *, content_type: str | None = None) -> str:
+    async def presigned_get(self, key: str, expires_s: float) -> str:
         """Return a link under ``S3_PUBLIC_URL``; it is made here, without asking the store."""
         checked_key(key)
-        headers: Any = {"response-content-type": content_type} if content_type else None
         expires = timedelta(seconds=max(1, round(expires_s)))
-        return self._signer.presigned_get_object(self._bucket, key, expires=expires, response_headers=headers)
+        return self._signer.presigned_get_object(self._bucket, key, expires=expires)
 
     async def ensure_bucket(self) -> None:
         """Make the bucket if there is none; two services may do so at once."""
@@ -251,7 +250,7 @@ class MinioObjectStore:
             http_client=urllib3.PoolManager(
                 timeout=urllib3.Timeout(connect=_CONNECT_S, read=_READ_S),
                 maxsize=_THREADS,
-                retries=urllib3.Retry(total=3, backoff_factor=0.2, status_forcelist=[502, 503, 504]),
+                retries=urllib3.Retry(total=2, backoff_factor=0.1, status_forcelist=[502, 503, 504]),
             ),
         )
 

@@ -108,10 +108,11 @@ class ObjectStore(Protocol):
         """Return the objects whose keys begin with ``prefix``, by key."""
         ...
 
-    async def presigned_get(self, key: str, expires_s: float, *, content_type: str | None = None) -> str:
+    async def presigned_get(self, key: str, expires_s: float) -> str:
         """Return a link that reads the object without credentials for ``expires_s`` seconds.
 
-        ``content_type`` replaces the object's own in the answer. The object need not exist yet.
+        The object need not exist yet. It is answered with the content type that it was put with:
+        not every server lets a link say another.
         """
         ...
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import hmac
+import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+import httpx
 
 from algodock_common.storage import BINARY, ObjectInfo, ObjectNotFound, ObjectStoreUnavailable, checked_key
 
@@ -28,6 +32,7 @@ class FakeObjectStore:
         """Begin empty."""
         self.available = True
         self._objects: dict[str, _Stored] = {}
+        self._secret = secrets.token_bytes(16)
 
     @property
     def keys(self) -> Sequence[str]:
@@ -103,11 +108,22 @@ class FakeObjectStore:
             if key.startswith(prefix)
         ]
 
-    async def presigned_get(self, key: str, expires_s: float, *, content_type: str | None = None) -> str:
-        """Return a link of the right shape; nothing listens there."""
-        checked_key(key)
-        kind = "" if content_type is None else f"&response-content-type={quote(content_type, safe='')}"
-        return f"http://object-store.test/algodock/{quote(key)}?X-Amz-Expires={max(1, round(expires_s))}{kind}"
+    async def presigned_get(self, key: str, expires_s: float) -> str:
+        """Return a link that only :meth:`follow` can read."""
+        query = {"expires": str(round(expires_s)), "signature": self._signature(checked_key(key))}
+        return f"http://object-store.test/{quote(key)}?{urlencode(query)}"
+
+    async def follow(self, link: str) -> httpx.Response:
+        """Answer a link as the server would that is not there."""
+        parts = urlsplit(link)
+        key = unquote(parts.path.removeprefix("/"))
+        query = dict(parse_qsl(parts.query))
+        if not hmac.compare_digest(query.get("signature", ""), self._signature(key)):
+            return httpx.Response(403)
+        stored = self._objects.get(key)
+        if stored is None:
+            return httpx.Response(404)
+        return httpx.Response(200, content=stored.data, headers={"content-type": stored.info.content_type})
 
     async def ensure_bucket(self) -> None:
         """Do nothing: the bucket is there."""
@@ -119,6 +135,9 @@ class FakeObjectStore:
 
     async def close(self) -> None:
         """Do nothing: nothing is held."""
+
+    def _signature(self, key: str) -> str:
+        return hmac.new(self._secret, key.encode(), hashlib.sha256).hexdigest()
 
     def _reach(self, key: str | None = None) -> None:
         if key is not None:

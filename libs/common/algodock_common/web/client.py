@@ -22,6 +22,7 @@ from algodock_common.errors import (
 from algodock_common.observability.metrics import HTTP_CLIENT_SECONDS
 from algodock_common.observability.tracing import current_traceparent, span
 from algodock_common.web.identity import IDENTITY_HEADER
+from algodock_common.web.service_auth import ServiceTokenRefused
 
 if TYPE_CHECKING:
     from algodock_common.settings import SecretSettings
@@ -40,7 +41,10 @@ Json: TypeAlias = Any
 
 
 class RequestOptions(TypedDict, total=False):
-    """What a call may carry. ``identity`` is a signed identity header to pass on; the rest as in httpx."""
+    """What a call may carry. ``identity`` is a signed identity header to pass on; the rest as in httpx.
+
+    Parameters that are None are left out.
+    """
 
     json: object
     params: Mapping[str, str | int | float | bool | None]
@@ -143,7 +147,7 @@ class InternalClient:
             method,
             path,
             json=options.get("json"),
-            params=options.get("params"),
+            params={name: value for name, value in (options.get("params") or {}).items() if value is not None},
             content=options.get("content"),
             files=options.get("files"),
             headers=_headers(options.get("identity"), options.get("headers")),
@@ -210,7 +214,11 @@ async def _error_of(response: httpx.Response, peer: str) -> AlgoDockError:
         except ValueError:
             problem = None
         if isinstance(problem, dict):
-            return error_from_problem(response.status_code, problem, retry_after=retry_after)
+            error = error_from_problem(response.status_code, problem, retry_after=retry_after)
+            if error.code == ServiceTokenRefused.code:
+                # Not the fault of whoever this call is made for, so it must not reach them as a 401.
+                return UpstreamFailed(f"{peer} refused the service token: its SECRET_KEY is another.")
+            return error
     if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
         return Unavailable(f"{peer} is not available.", retry_after=retry_after or 1)
     return UpstreamFailed(f"{peer} answered {response.status_code} without saying why.")

@@ -8,9 +8,15 @@ from starlette.requests import Request
 
 from algodock_common.errors import Unauthorized
 
-__all__ = ["bearer_token", "require_service_token"]
+__all__ = ["ServiceTokenRefused", "bearer_token", "require_service_token"]
 
 _SCHEME = "bearer "
+
+
+class ServiceTokenRefused(Unauthorized):
+    """The caller is not one of the platform's services; between services it means a wrong ``SECRET_KEY``."""
+
+    code = "service-token-refused"
 
 
 def bearer_token(authorization: str | None) -> str | None:
@@ -24,7 +30,7 @@ async def require_service_token(request: Request) -> None:
     """Let a request through that carries the service token; a FastAPI dependency.
 
     Raises:
-        Unauthorized: there is none, or it is another.
+        ServiceTokenRefused: there is none, or it is another.
     """
     expected: str | None = getattr(request.app.state, "service_token", None)
     if expected is None:
@@ -33,4 +39,4 @@ async def require_service_token(request: Request) -> None:
     shown = bearer_token(request.headers.get("authorization"))
     if shown is None or not hmac.compare_digest(shown.encode(), expected.encode()):
         msg = "This route is for the platform's services."
-        raise Unauthorized(msg)
+        raise ServiceTokenRefused(msg)
