@@ -74,28 +74,29 @@ class Transition:
 def plan_release(event: ReleaseChanged, at: datetime, instances: Iterable[Seen]) -> Sequence[Transition]:
     """Return what a release's change, said at ``at``, means for the algorithm's instances, in order.
 
-    Those that begin to serve come first, so that no router sees a moment without any. Applied a
-    second time the plan is empty. A release's end does not touch instances made after it was said:
-    a rollback may have started the same release anew while the event was on its way.
+    Those that begin to serve come first, so that no router sees a moment without any; nothing
+    drains for a release of which no instance is here. A release's end does not touch instances
+    made after it was said: a rollback may have started the same release anew while the event was
+    on its way. Applied a second time the plan is empty.
     """
     known = sorted(instances, key=lambda one: one.created_at)
     listed = frozenset(event.instances)
+    takes_over = event.state == "live" and any(one.id in listed for one in known)
     rise: list[Transition] = []
     fall: list[Transition] = []
     for one in known:
-        to = _fate(event, at, one, listed=one.id in listed)
-        if to is not None and to != one.state and may_become(one.state, to):
+        if event.state in ENDED_RELEASES and _ended_with(event, at, one):
+            to: InstanceState = "gone"
+        elif not event.serving or (takes_over and one.id not in listed):
+            to = "draining"
+        elif takes_over and one.state != "silent":  # the silent come back by a sign of life
+            to = "ready"
+        else:
+            continue
+        if to != one.state and may_become(one.state, to):
             (rise if to == "ready" else fall).append(Transition(one.id, to))
     return [*rise, *fall]
 
 
-def _fate(event: ReleaseChanged, at: datetime, one: Seen, *, listed: bool) -> InstanceState | None:
-    if event.state in ENDED_RELEASES and one.release_id == event.release_id and not listed and one.created_at <= at:
-        return "gone"
-    if not event.serving:
-        return "draining"
-    if event.state != "live":
-        return None
-    if listed:
-        return None if one.state == "silent" else "ready"  # the silent come back by a sign of life
-    return "draining"
+def _ended_with(event: ReleaseChanged, at: datetime, one: Seen) -> bool:
+    return one.release_id == event.release_id and one.id not in event.instances and one.created_at <= at

@@ -69,7 +69,9 @@ def _fate(deployed: Deployed, one: Seen, *, takes_over: bool, well: bool) -> Ins
 
 
 def _over(deployed: Deployed, one: Seen) -> bool:
-    """Say whether the release of an instance that serves nobody has ended, or never was."""
+    """Say whether an instance that serves nobody has no one left to end it."""
+    if one.state == "draining" and deployed.status == "stopped":
+        return True
     release = one.release_id
     if release is None or release not in deployed.releases or one.state not in {"starting", "draining"}:
         return False

@@ -79,8 +79,10 @@ class Instances:
             .order_by(Instance.id)
             .options(defer(Instance.metrics))
         )
-        rows: Sequence[tuple[int, Instance | None]] = (await self._session.execute(query)).tuples().all()
-        return rows[0][0], [instance for _, instance in rows if instance is not None]
+        rows = (await self._session.execute(query)).all()
+        # An outer join: one row without an instance when there is none.
+        found: Iterable[Instance | None] = (row.Instance for row in rows)
+        return rows[0].epoch, [instance for instance in found if instance is not None]
 
     async def find(
         self, *, algorithm: str | None = None, node_id: str | None = None, gone: bool = False

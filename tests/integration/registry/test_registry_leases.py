@@ -1,0 +1,79 @@
+"""Ports: each instance has one that nobody else has."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from algodock_registry import handlers
+from algodock_registry.domain import InstanceNotFound, PortRangeExhausted, PortTaken
+
+if TYPE_CHECKING:
+    from .conftest import Registry
+
+
+async def test_instances_that_come_at_once_get_different_ports(registry: Registry) -> None:
+    made = await asyncio.gather(*(registry.register(algorithm=f"a{n}") for n in range(9)))
+    ports = {one.instance.port for one in made}
+    assert ports == set(range(8100, 8110)) - {8105}, "8105 is the platform's own"
+
+
+async def test_a_full_range_is_said_so_and_a_freed_port_can_be_had_again(registry: Registry) -> None:
+    made = [await registry.register() for _ in range(9)]
+    with pytest.raises(PortRangeExhausted, match="8100-8109"):
+        await registry.register()
+    await handlers.remove(registry.context, made[3].instance.id)
+    assert (await registry.register()).instance.port == made[3].instance.port
+
+
+async def test_a_port_just_freed_is_not_leased_again_at_once(registry: Registry) -> None:
+    first = await registry.register()
+    await handlers.remove(registry.context, first.instance.id)
+    assert (await registry.register()).instance.port == first.instance.port + 1
+
+
+async def test_a_port_that_another_program_uses_is_passed_over(registry: Registry) -> None:
+    registry.ports.used = {8100, 8101}
+    registry.ports.lingering_on = {8102}
+    assert (await registry.register()).instance.port == 8103
+
+
+async def test_another_nodes_ports_are_its_own(registry: Registry) -> None:
+    registry.ports.used = set(range(8100, 8110))
+    there = await registry.register(node_id="node-2")
+    assert there.instance.port == 8100, "what is in use here says nothing of there"
+
+
+async def test_a_pinned_port_may_lie_anywhere_and_be_lingered_on(registry: Registry) -> None:
+    registry.ports.lingering_on = {9000}
+    assert (await registry.register(pinned_port=9000)).instance.port == 9000
+
+
+@pytest.mark.parametrize(
+    ("port", "reason"), [(9000, "leased"), (9001, "another program"), (8105, "the platform's own")]
+)
+async def test_a_pinned_port_that_is_taken_is_refused_with_the_reason(
+    registry: Registry, port: int, reason: str
+) -> None:
+    await registry.register(pinned_port=9000)
+    registry.ports.used = {9001}
+    with pytest.raises(PortTaken, match=reason):
+        await registry.register(pinned_port=port)
+
+
+async def test_a_port_pinned_within_the_range_is_not_leased_automatically(registry: Registry) -> None:
+    await registry.register(pinned_port=8100)
+    assert (await registry.register()).instance.port == 8101
+
+
+async def test_removing_is_repeatable_and_the_unknown_is_not_found(registry: Registry) -> None:
+    made = await registry.register()
+    await handlers.remove(registry.context, made.instance.id)
+    told = await registry.told()
+    await handlers.remove(registry.context, made.instance.id)
+    assert await registry.told() == told
+    with pytest.raises(InstanceNotFound):
+        await handlers.remove(registry.context, uuid4())
