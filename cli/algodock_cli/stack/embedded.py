@@ -15,7 +15,7 @@ from typing import Self
 from algodock_cli.stack.errors import ServerNotReady
 from algodock_cli.stack.ports import temporary_port
 from algodock_cli.stack.secret_store import Secrets
-from algodock_cli.stack.servers import EmbeddedServer, ServerContext, embedded_servers
+from algodock_cli.stack.servers import Server, ServerContext, embedded_servers
 
 __all__ = ["EmbeddedServers"]
 
@@ -42,7 +42,7 @@ class EmbeddedServers:
         self._secrets = Secrets.load_or_make(self._folder / "secrets.json")
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         taken: set[int] = set()
-        self._servers: dict[str, EmbeddedServer] = {
+        self._servers: dict[str, Server] = {
             name: make(
                 ServerContext(
                     folder=self._folder / name,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from algodock_cli.failures import CommandFailed
+
 __all__ = [
     "NoFreePort",
     "NoUserForPostgres",
@@ -13,8 +15,8 @@ __all__ = [
 ]
 
 
-class StackError(Exception):
-    """The stack cannot do what it was asked; ``exit_code`` is what the command ends with.
+class StackError(CommandFailed):
+    """The stack cannot do what it was asked.
 
     ``StackError``
         ├── ``ServerMissing``      a server's program is not on this machine
@@ -24,8 +26,6 @@ class StackError(Exception):
         ├── ``StackBusy``          another ``up``, ``down`` or ``reset`` works on the same data folder
         └── ``StackNotRunning``    nothing runs for this data folder
     """
-
-    exit_code = 1
 
 
 class ServerMissing(StackError):

@@ -1,5 +1,5 @@
-"""The embedded servers: real programs out of wheels, each declared by one module with the URL that replaces it."""
+"""The servers below the platform, each declared by one module; ``embedded`` makes the one out of a wheel."""
 
-from algodock_cli.stack.servers.base import EmbeddedServer, ServerContext, embedded_servers
+from algodock_cli.stack.servers.base import VARIABLES, MakeServer, Server, ServerContext, embedded_servers
 
-__all__ = ["EmbeddedServer", "ServerContext", "embedded_servers"]
+__all__ = ["VARIABLES", "MakeServer", "Server", "ServerContext", "embedded_servers"]

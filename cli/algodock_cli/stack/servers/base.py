@@ -1,4 +1,4 @@
-"""What every embedded server is: a program, the environment by which others find it, and a probe."""
+"""What every server is, embedded or real: a program, the environment by which others find it, and a probe."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Protocol
 from algodock_cli.stack.programs import Program
 from algodock_cli.stack.secret_store import Secrets
 
-__all__ = ["EmbeddedServer", "ServerContext", "embedded_servers"]
+__all__ = ["VARIABLES", "MakeServer", "Server", "ServerContext", "embedded_servers"]
 
-_MODULES = {"postgres": "DATABASE_URL", "redis": "REDIS_URL", "kafka": "KAFKA_BOOTSTRAP", "objects": "S3_ENDPOINT"}
-"""Each server's module and name, and the variable that, when set, names a server to use in its stead."""
+VARIABLES = {"postgres": "DATABASE_URL", "redis": "REDIS_URL", "kafka": "KAFKA_BOOTSTRAP", "objects": "S3_ENDPOINT"}
+"""Each server's name (and module), and the variable that, when set, names a server to use in its stead."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class ServerContext:
     secrets: Secrets
 
 
-class EmbeddedServer(Protocol):
-    """One embedded server."""
+class Server(Protocol):
+    """One server that is run here."""
 
     name: str
 
@@ -49,10 +49,13 @@ class EmbeddedServer(Protocol):
         """Say whether it answers now, as its own protocol says; takes a second at most."""
 
 
-def embedded_servers(environment: Mapping[str, str]) -> dict[str, Callable[[ServerContext], EmbeddedServer]]:
+MakeServer = Callable[[ServerContext], Server]
+
+
+def embedded_servers(environment: Mapping[str, str]) -> dict[str, MakeServer]:
     """Return the servers to embed by name: those for which the environment names no real one."""
     return {
-        name: importlib.import_module(f"algodock_cli.stack.servers.{name}").Server
-        for name, variable in _MODULES.items()
+        name: importlib.import_module(f"algodock_cli.stack.servers.{name}").embedded
+        for name, variable in VARIABLES.items()
         if not environment.get(variable)
     }

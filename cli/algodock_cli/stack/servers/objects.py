@@ -1,4 +1,4 @@
-"""The object store from the wheel ``nanio``: S3 over plain files under the data folder."""
+"""The object store; embedded, from the wheel ``nanio``: S3 over plain files under the data folder."""
 
 from __future__ import annotations
 
@@ -11,10 +11,21 @@ from algodock_cli.stack.programs import Program
 from algodock_cli.stack.servers.base import ServerContext
 from algodock_cli.stack.servers.probes import s3_answers
 
-__all__ = ["Server"]
+__all__ = ["NanioStore", "embedded"]
 
 
-class Server:
+def embedded(context: ServerContext) -> NanioStore:
+    """Return the object store out of the wheel.
+
+    Raises:
+        ServerMissing: the wheel is not installed.
+    """
+    if find_spec("nanio") is None:
+        raise ServerMissing("the object store's wheel (nanio) is not installed here; set S3_ENDPOINT")
+    return NanioStore(context)
+
+
+class NanioStore:
     """The embedded object store."""
 
     name = "objects"
@@ -26,8 +37,6 @@ class Server:
 
     def prepare(self) -> None:
         """Make the folder of its buckets."""
-        if find_spec("nanio") is None:
-            raise ServerMissing("the object store's wheel (nanio) is not installed here; set S3_ENDPOINT")
         (self._context.folder / "buckets").mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def program(self) -> Program:

