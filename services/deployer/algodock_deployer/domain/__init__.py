@@ -1,0 +1,1 @@
+"""What the deployer decides without touching anything: detection, plans, configuration files, states."""

@@ -1,0 +1,74 @@
+"""Errors of the deployer: what a release can fail with, and what a command can be refused for."""
+
+from __future__ import annotations
+
+from algodock_common.errors import AlgoDockError, Conflict, NotFound
+
+__all__ = [
+    "CommandRefused",
+    "EntryNotFound",
+    "ManifestInvalid",
+    "NotSupported",
+    "ProgramFailed",
+    "ReleaseFailure",
+    "ReleaseNotFound",
+    "RequirementsInvalid",
+    "ServiceNotFound",
+    "SourceRefused",
+    "StepFailed",
+    "Superseded",
+]
+
+
+class ReleaseFailure(AlgoDockError):
+    """The release cannot go live, and why: its detail becomes the release's reason."""
+
+    status = 422
+    title = "The release failed"
+    code = "release-failed"
+
+
+class SourceRefused(ReleaseFailure):
+    """The source is hostile, damaged or too large."""
+
+
+class ManifestInvalid(ReleaseFailure):
+    """``algodock.yaml`` or ``package.json`` says something that cannot be."""
+
+
+class RequirementsInvalid(ReleaseFailure):
+    """A requirement that would leave the release's folder or cannot be kept."""
+
+
+class EntryNotFound(ReleaseFailure):
+    """Nothing in the source says how to run it."""
+
+
+class NotSupported(ReleaseFailure):
+    """What it asks for is known and not to be had on this platform."""
+
+
+class StepFailed(ReleaseFailure):
+    """A tool that a step runs (uv, npm, the manifest's build command) ended with an error."""
+
+
+class ProgramFailed(ReleaseFailure):
+    """The program exited, never became healthy, or listens elsewhere."""
+
+
+class Superseded(ReleaseFailure):
+    """A newer commit took this release's place."""
+
+    code = "release-superseded"
+
+
+class ServiceNotFound(NotFound):
+    """No service has this name."""
+
+
+class ReleaseNotFound(NotFound):
+    """No release has this id."""
+
+
+class CommandRefused(Conflict):
+    """A command that cannot be done as the service stands."""

@@ -1,0 +1,170 @@
+"""``algodock.yaml``: what an algorithm may say about itself. All keys are optional; unknown ones are errors."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from algodock_common.events.release import Limits
+from algodock_common.identifiers import AlgorithmName
+from algodock_deployer.domain.errors import ManifestInvalid
+
+__all__ = ["MANIFEST", "Manifest", "ModelFile", "Resources", "parse_manifest", "relative_path"]
+
+MANIFEST = "algodock.yaml"
+MAX_BYTES = 64 * 1024
+_UNITS = {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}
+_QUANTITY = re.compile(r"^(\d+(?:\.\d+)?)\s*([kMG]|[KMGT]i)?$")
+_VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
+RESERVED = frozenset({"HOST", "PORT", "SERVICE_HOST", "SERVICE_PORT", "HOME", "TMPDIR", "LD_PRELOAD", "LD_LIBRARY_PATH"})
+
+
+def relative_path(value: str) -> str:
+    """Return ``value`` as a path inside the release.
+
+    Raises:
+        ValueError: it is absolute, leaves the release, or holds what no path of a release holds.
+    """
+    parts = value.removesuffix("/").split("/")
+    if not value or value.startswith("/") or "\\" in value or any(p in {"", ".", ".."} for p in parts):
+        msg = f"{value!r} is no path inside the repository"
+        raise ValueError(msg)
+    if any(ord(character) < 32 for character in value):  # noqa: PLR2004  # control characters
+        msg = f"{value!r} holds a control character"
+        raise ValueError(msg)
+    return "/".join(parts)
+
+
+def _bytes(value: object) -> object:
+    """Read ``512Mi``, ``1Gi``, ``2G`` or a number of bytes."""
+    if isinstance(value, str):
+        match = _QUANTITY.match(value)
+        if match is None:
+            msg = f"{value!r} is no size such as 512Mi or 1Gi"
+            raise ValueError(msg)
+        return int(float(match.group(1)) * _UNITS[match.group(2) or ""])
+    return value
+
+
+def _scalar(value: object) -> object:
+    """Take YAML's numbers and booleans as the text that an environment variable holds."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else value
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Resources(_Strict):
+    """What one instance may use; ``memory`` is in bytes and is held as a limit on its data segment."""
+
+    cpu: float | None = Field(default=None, gt=0)
+    memory: Annotated[int | None, BeforeValidator(_bytes)] = Field(default=None, ge=16 * 2**20)
+    gpu: int = Field(default=0, ge=0)
+
+
+class ModelFile(_Strict):
+    """A file that comes from the object store into the release."""
+
+    path: str
+    source: str = Field(alias="from", pattern=r"^s3://[^/]+/.+")
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+
+    _path = field_validator("path")(relative_path)
+
+
+class Manifest(_Strict):
+    """The manifest as its author wrote it, defaults filled in."""
+
+    name: AlgorithmName | None = None
+    runtime: Literal["python", "node", "docker", "openai"] | None = None
+    python: Annotated[str | None, BeforeValidator(_scalar)] = Field(default=None, pattern=r"^3\.\d{1,2}(\.\d{1,2})?$")
+    build: str | None = Field(default=None, min_length=1, max_length=4096)
+    entry: str | None = None
+    command: list[str] | None = Field(default=None, min_length=1)
+    protocol: Literal["http", "grpc"] = "http"
+    health: str = Field(default="/health", pattern=r"^/[^\s]*$")
+    port: int | None = Field(default=None, ge=1024, le=65535)
+    strategy: Literal["blue-green", "recreate"] = "blue-green"
+    instances: int = Field(default=1, ge=1, le=64)
+    concurrency: int | None = Field(default=None, ge=1)
+    queue: int = Field(default=100, ge=0)
+    timeout: float = Field(default=30, gt=0, le=3600)
+    resources: Resources = Field(default_factory=Resources)
+    env: dict[str, Annotated[str, BeforeValidator(_scalar)]] = Field(default_factory=dict)
+    models: list[ModelFile] = Field(default_factory=list)
+    samples: str = "samples"
+
+    _samples = field_validator("samples")(relative_path)
+
+    @field_validator("env")
+    @classmethod
+    def _own_variables(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            if not _VARIABLE.match(name):
+                msg = f"{name!r} is no name of an environment variable"
+                raise ValueError(msg)
+            if name in RESERVED or name.startswith("ALGODOCK_"):
+                msg = f"{name} is set by the platform"
+                raise ValueError(msg)
+            if "\0" in text:
+                msg = f"{name} holds a zero byte"
+                raise ValueError(msg)
+        return value
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Manifest:
+        if self.entry and self.command:
+            msg = "give either entry or command, not both"
+            raise ValueError(msg)
+        if self.port is not None and self.instances > 1:
+            msg = "a pinned port serves one instance"
+            raise ValueError(msg)
+        return self
+
+    def limits(self) -> Limits:
+        """Return what the routers hold the service to."""
+        return Limits(timeout_s=self.timeout, concurrency=self.concurrency, queue=self.queue)
+
+
+def _said(error: ValidationError) -> str:
+    said = []
+    for item in error.errors(include_url=False, include_input=False):
+        place = ".".join(str(part) for part in item["loc"])
+        text = "unknown key" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
+        said.append(f"{place}: {text}" if place else text)
+    return "; ".join(said)
+
+
+def parse_manifest(content: bytes) -> Manifest:
+    """Read an ``algodock.yaml``.
+
+    Raises:
+        ManifestInvalid: it is no YAML, has an unknown key, or a value that cannot be; the detail says where.
+    """
+    import yaml  # noqa: PLC0415  # only where there is a manifest
+
+    if len(content) > MAX_BYTES:
+        msg = f"{MANIFEST} is larger than {MAX_BYTES} bytes"
+        raise ManifestInvalid(msg)
+    try:
+        document: Any = yaml.safe_load(content)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", {MANIFEST} line {mark.line + 1}" if mark else f", {MANIFEST}"
+        msg = f"YAMLError: {getattr(error, 'problem', None) or error}{where}"
+        raise ManifestInvalid(msg) from error
+    if document is None:
+        return Manifest()
+    if not isinstance(document, dict):
+        msg = f"{MANIFEST} must be a mapping of keys to values"
+        raise ManifestInvalid(msg)
+    try:
+        return Manifest.model_validate(document)
+    except ValidationError as error:
+        msg = f"{MANIFEST}: {_said(error)}"
+        raise ManifestInvalid(msg) from error

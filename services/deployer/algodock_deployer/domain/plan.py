@@ -1,0 +1,79 @@
+"""A release's plan: what detection found, kept with the release, so that any later start does the same."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from algodock_deployer.domain.manifest import Manifest
+
+__all__ = ["Interpreters", "Plan"]
+
+_SHELL = re.compile(r"[|&;<>()$`\\\"'*?\[#~=%!{}\n]")
+KEEP_ALIVE_S = 75
+GRACEFUL_S = 8
+
+
+class Interpreters(BaseModel):
+    """The programs of the release's environment, as absolute paths; ``node`` only where it is needed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    python: str = ""
+    node: str = ""
+
+
+class Plan(BaseModel):
+    """How a release is installed and started.
+
+    ``target`` is ``module:attribute`` for ``asgi``, a file for ``script`` and ``sdk``, and the start
+    script for ``node``; ``command`` is the manifest's own argv.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["asgi", "script", "sdk", "node", "command"]
+    runtime: Literal["python", "node"]
+    target: str = ""
+    command: list[str] = Field(default_factory=list)
+    requirements: list[str] = Field(default_factory=list, description="with what AlgoDock adds to run it")
+    uses_sdk: bool = False
+    node_dependencies: bool = False
+    manifest: Manifest = Field(default_factory=Manifest)
+
+    @property
+    def sends_heartbeats(self) -> bool:
+        """Return whether its instances report by themselves (the SDK does)."""
+        return self.kind == "sdk"
+
+    @property
+    def recreates(self) -> bool:
+        """Return whether the old instances must go before the new ones can come."""
+        return self.manifest.strategy == "recreate" or self.manifest.port is not None
+
+    def argv(self, programs: Interpreters, host: str, port: int) -> list[str]:
+        """Return the command of one instance."""
+        if self.kind == "asgi":
+            return [
+                programs.python, "-m", "uvicorn", self.target, "--host", host, "--port", str(port), "--no-access-log",
+                "--timeout-keep-alive", str(KEEP_ALIVE_S), "--timeout-graceful-shutdown", str(GRACEFUL_S),
+            ]  # fmt: skip
+        if self.kind == "sdk":
+            return [programs.python, "-m", "algodock_sdk", self.target]
+        if self.kind == "script":
+            return [programs.node if self.runtime == "node" else programs.python, self.target]
+        if self.kind == "command":
+            return [self._program(self.command[0], programs), *self.command[1:]]
+        if _SHELL.search(self.target):
+            return ["/bin/sh", "-c", self.target]
+        words = shlex.split(self.target)
+        return [self._program(words[0], programs), *words[1:]]
+
+    @staticmethod
+    def _program(name: str, programs: Interpreters) -> str:
+        if name in {"python", "python3"} and programs.python:
+            return programs.python
+        return programs.node if name == "node" and programs.node else name

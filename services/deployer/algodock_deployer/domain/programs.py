@@ -1,0 +1,183 @@
+"""The files that start an instance: its program's section for supervisord, its start script, the generated config.
+
+``start.sh`` is what supervisord runs, and nothing else: by hand it does the same. It empties its
+environment before it sets what the program may see, so that nothing of the platform leaks in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = [
+    "GROUP",
+    "Limits",
+    "ProgramSpec",
+    "common_module",
+    "full_name",
+    "group_section",
+    "ports_module",
+    "program_name",
+    "program_section",
+    "socket_path",
+    "start_script",
+    "supervisord_config",
+]
+
+GROUP = "ai-services"
+LOG_BYTES = "10MB"
+LOG_BACKUPS = 5
+OPEN_FILES = 8192
+SOCKET_NAME = 90  # of some 107 bytes: supervisord binds to a longer name first
+
+
+def program_name(algorithm: str, index: int, release_id: UUID) -> str:
+    """Return ``ai-<name>-<n>-<release>``; the release is the last group of its id."""
+    return f"ai-{algorithm}-{index}-{str(release_id)[-12:]}"
+
+
+def full_name(program: str) -> str:
+    """Return the program's name with its group, as ``supervisorctl`` wants it."""
+    return f"{GROUP}:{program}"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the kernel holds an instance to; ``memory`` in bytes, on its data segment."""
+
+    memory: int | None = None
+    open_files: int = OPEN_FILES
+
+
+@dataclass(frozen=True)
+class ProgramSpec:
+    """One instance as its process manager needs it; ``uid`` is set where it runs as somebody else."""
+
+    program: str
+    argv: tuple[str, ...]
+    folder: Path
+    script: Path
+    pid_file: Path
+    stdout: Path
+    stderr: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    uid: int | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+def start_script(spec: ProgramSpec) -> str:
+    """Return the ``start.sh`` of an instance (for ``/bin/sh``)."""
+    lines = [
+        "#!/bin/sh",
+        "# Written by AlgoDock. supervisord runs exactly this; by hand it does the same.",
+        '[ "$1" = clean ] || exec env -i /bin/sh "$0" clean',
+        f"cd {shlex.quote(str(spec.folder))} || exit 127",
+        f"echo $$ > {shlex.quote(str(spec.pid_file))}",
+        "ulimit -c 0",
+        f"ulimit -n {spec.limits.open_files} 2>/dev/null || :",
+    ]
+    if spec.limits.memory:
+        lines.append(f"ulimit -d {spec.limits.memory // 1024}")
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(spec.environment.items())]
+    lines += ["unset PWD OLDPWD", "umask 022"]
+    lowered = ["setpriv", f"--reuid={spec.uid}", f"--regid={spec.uid}", "--clear-groups", "--no-new-privs"]
+    argv = [*(lowered if spec.uid is not None else []), *spec.argv]
+    lines.append(f"exec {shlex.join(argv)}")
+    return "\n".join(lines) + "\n"
+
+
+def program_section(spec: ProgramSpec) -> str:
+    """Return the program's section of supervisord's configuration."""
+    return (
+        f"[program:{spec.program}]\n"
+        f"command=/bin/sh {_ini(shlex.quote(str(spec.script)))}\n"
+        f"directory={_ini(str(spec.folder))}\n"
+        "autostart=true\n"
+        "autorestart=true\n"
+        "startretries=3\n"
+        "startsecs=1\n"
+        "stopwaitsecs=10\n"
+        "stopasgroup=true\n"
+        "killasgroup=true\n"
+        f"stdout_logfile={_ini(str(spec.stdout))}\n"
+        f"stdout_logfile_maxbytes={LOG_BYTES}\n"
+        f"stdout_logfile_backups={LOG_BACKUPS}\n"
+        f"stderr_logfile={_ini(str(spec.stderr))}\n"
+        f"stderr_logfile_maxbytes={LOG_BYTES}\n"
+        f"stderr_logfile_backups={LOG_BACKUPS}\n"
+    )
+
+
+def group_section(programs: Iterable[str]) -> str:
+    """Return the section of the one group that all programs belong to."""
+    return f"[group:{GROUP}]\nprograms={','.join(sorted(programs))}\n"
+
+
+def socket_path(folder: Path) -> Path:
+    """Return where supervisord listens: in its folder, or, where that makes too long a name for a socket, in /tmp."""
+    path = folder / "supervisord.sock"
+    if len(str(path)) <= SOCKET_NAME:
+        return path
+    digest = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"algodock-{digest}.sock"
+
+
+def supervisord_config(*, folder: Path, programs: Path, log: Path, extension: str) -> str:
+    """Return the configuration of the algorithms' supervisord.
+
+    ``extension`` is the factory of the RPC interface that changes the group while it runs.
+    """
+    socket = _ini(str(socket_path(folder)))
+    return (
+        "; Written by AlgoDock: the supervisord of the algorithms' programs.\n"
+        f"[unix_http_server]\nfile={socket}\nchmod=0700\n\n"
+        f"[supervisord]\npidfile={_ini(str(folder / 'supervisord.pid'))}\n"
+        f"logfile={_ini(str(log))}\nlogfile_maxbytes={LOG_BYTES}\nlogfile_backups={LOG_BACKUPS}\n"
+        "identifier=algodock\nminfds=1024\nminprocs=200\nnocleanup=true\n\n"
+        "[rpcinterface:supervisor]\n"
+        "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n\n"
+        f"[rpcinterface:algodock]\nsupervisor.rpcinterface_factory={extension}\n\n"
+        f"[supervisorctl]\nserverurl=unix://{socket}\n\n"
+        f"[include]\nfiles={_ini(str(programs / '*.ini'))}\n"
+    )
+
+
+def ports_module(ports: Mapping[str, int]) -> str:
+    """Return ``config/ports.py``: the port of every service that runs here."""
+    rows = "".join(f"    {name!r}: {port},\n" for name, port in sorted(ports.items()))
+    return (
+        '"""Written by AlgoDock: the ports of the services on this machine."""\n\n'
+        f"PORTS = {{\n{rows}}}\n\n\n"
+        "def get_port(name):\n"
+        '    """Return the port of the service ``name``; KeyError when it does not run here."""\n'
+        "    return PORTS[name]\n"
+    )
+
+
+def common_module(root: Path) -> str:
+    """Return ``config/common.py``: folders, and what the platform told this process."""
+    return (
+        '"""Written by AlgoDock: what programs in the standard layout import."""\n\n'
+        "import os\n\n"
+        f"SERVICE_ROOT = {str(root)!r}\n"
+        f"LOG_DIR = {str(root / 'logs')!r}\n"
+        'NAME = os.environ.get("ALGODOCK_NAME", "")\n'
+        'HOST = os.environ.get("HOST", "127.0.0.1")\n'
+        'PORT = int(os.environ.get("PORT", "0"))\n'
+    )
+
+
+def _ini(value: str) -> str:
+    """Escape what supervisord would expand, and refuse what would end the line."""
+    if "\n" in value or "\r" in value or ";" in value:
+        msg = f"{value!r} cannot stand in supervisord's configuration"
+        raise ValueError(msg)
+    return value.replace("%", "%%")

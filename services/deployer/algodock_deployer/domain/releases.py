@@ -1,0 +1,173 @@
+"""Services, releases, instances and operations: their states and which moves between them are allowed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from algodock_common.events import Limits, ReleaseChanged, ReleaseState, ReleaseStep, ServiceStatus
+
+__all__ = [
+    "IN_PROGRESS",
+    "MOVES",
+    "STARTABLE",
+    "Action",
+    "Health",
+    "Instance",
+    "InstancePhase",
+    "Operation",
+    "Release",
+    "Service",
+    "changed",
+    "may_move",
+]
+
+Health = Literal["healthy", "unhealthy", "unknown"]
+InstancePhase = Literal["starting", "serving", "draining"]
+Action = Literal["start", "stop", "restart", "remove", "rollback"]
+
+IN_PROGRESS: frozenset[ReleaseState] = frozenset({"building", "starting", "checking"})
+"""A release that somebody works on; after a crash it is begun anew, each step finding what is done."""
+
+STARTABLE: frozenset[ReleaseState] = frozenset({"live", "draining", "kept"})
+"""A release that was live once and can be again."""
+
+MOVES: dict[ReleaseState, frozenset[ReleaseState]] = {
+    "queued": frozenset({"building", "superseded", "failed"}),
+    "building": frozenset({"building", "starting", "failed", "superseded"}),
+    "starting": frozenset({"building", "starting", "checking", "failed", "superseded"}),
+    "checking": frozenset({"building", "checking", "live", "failed", "superseded"}),
+    "live": frozenset({"live", "draining"}),
+    "draining": frozenset({"draining", "kept", "live"}),
+    "kept": frozenset({"kept", "live"}),
+    "failed": frozenset(),
+    "superseded": frozenset(),
+}
+"""A release that is started again (restart, rollback) stays what it is until its new instances serve."""
+
+
+def may_move(old: ReleaseState, new: ReleaseState) -> bool:
+    """Return whether a release may go from ``old`` to ``new``."""
+    return new in MOVES[old]
+
+
+@dataclass(frozen=True)
+class Service:
+    """An algorithm's service: ``desired`` is what was asked for, ``status`` what was last seen.
+
+    ``number`` is small and its own for ever (its uid is made from it); ``live_release_id`` is the
+    release that serves, or that a start brings back.
+    """
+
+    id: UUID
+    name: str
+    number: int
+    node_id: str | None
+    desired: Literal["running", "stopped", "removed"]
+    status: ServiceStatus
+    health: Health
+    message: str
+    live_release_id: UUID | None
+    group: str | None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def serving(self) -> bool:
+        """Return whether traffic goes to it."""
+        return self.desired == "running" and self.live_release_id is not None
+
+
+@dataclass(frozen=True)
+class Release:
+    """One commit of a service on its way, or where it ended."""
+
+    id: UUID
+    service_id: UUID
+    algorithm: str
+    commit: str
+    ref: str
+    message: str
+    pusher: str
+    bundle_key: str | None
+    problem: str | None
+    state: ReleaseState
+    reason: str
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    plan: dict[str, Any] | None = None
+    environment_key: str | None = None
+    schema_key: str | None = None
+    samples_key: str | None = None
+    config_version: int = 0
+    traceparent: str | None = None
+    created_at: datetime | None = None
+    live_at: datetime | None = None
+
+    @property
+    def step(self) -> str:
+        """Return the name of the last step that began."""
+        return str(self.steps[-1]["name"]) if self.steps else ""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A process of a release that the deployer answers for; ``epoch`` is the routing epoch at which it began to drain."""
+
+    id: UUID
+    service_id: UUID
+    release_id: UUID
+    algorithm: str
+    index: int
+    node_id: str
+    host: str
+    port: int
+    base_url: str
+    program: str
+    phase: InstancePhase
+    epoch: int | None
+    seen: str
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A command of a person, kept so that it is done exactly once whatever crashes."""
+
+    id: UUID
+    service_id: UUID
+    action: Action
+    arguments: dict[str, Any]
+    actor: str
+    state: Literal["queued", "running", "done", "failed"]
+    reason: str
+    traceparent: str | None
+
+
+def changed(
+    service: Service,
+    release: Release,
+    *,
+    state: ReleaseState | None = None,
+    serving: bool = True,
+    instances: list[UUID] | None = None,
+    limits: Limits | None = None,
+) -> ReleaseChanged:
+    """Return the event that tells of ``release`` as it stands, or as it is about to stand."""
+    return ReleaseChanged(
+        release_id=release.id,
+        algorithm_id=service.id,
+        algorithm=service.name,
+        state=state or release.state,
+        service_status=service.status,
+        serving=serving,
+        step=release.step,
+        steps=[ReleaseStep.model_validate(step) for step in release.steps],
+        reason=release.reason,
+        commit=release.commit,
+        config_version=release.config_version,
+        instances=instances or [],
+        schema_key=release.schema_key,
+        samples_key=release.samples_key,
+        limits=limits or Limits(),
+    )

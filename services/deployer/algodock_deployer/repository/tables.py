@@ -1,0 +1,110 @@
+"""The deployer's tables as SQLAlchemy knows them; Alembic makes them."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+__all__ = ["builds", "instances", "operations", "releases", "service_groups", "services"]
+
+metadata = sa.MetaData()
+_time = sa.DateTime(timezone=True)
+
+service_groups = sa.Table(
+    "service_groups",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("name", sa.Text),
+    sa.Column("created_at", _time),
+)
+
+services = sa.Table(
+    "algorithm_services",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("name", sa.Text),
+    sa.Column("number", sa.BigInteger, sa.Identity(always=True)),
+    sa.Column("group_id", sa.Uuid),
+    sa.Column("owner", sa.Text),
+    sa.Column("node_id", sa.Text),
+    sa.Column("desired", sa.Text),
+    sa.Column("status", sa.Text),
+    sa.Column("health", sa.Text),
+    sa.Column("message", sa.Text),
+    sa.Column("live_release_id", sa.Uuid),
+    sa.Column("claimed_until", _time),
+    sa.Column("created_at", _time),
+    sa.Column("updated_at", _time),
+)
+
+releases = sa.Table(
+    "releases",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("service_id", sa.Uuid),
+    sa.Column("algorithm", sa.Text),
+    sa.Column("commit", sa.Text),
+    sa.Column("ref", sa.Text),
+    sa.Column("message", sa.Text),
+    sa.Column("pusher", sa.Text),
+    sa.Column("bundle_key", sa.Text),
+    sa.Column("problem", sa.Text),
+    sa.Column("state", sa.Text),
+    sa.Column("reason", sa.Text),
+    sa.Column("steps", JSONB),
+    sa.Column("plan", JSONB),
+    sa.Column("environment_key", sa.Text),
+    sa.Column("schema_key", sa.Text),
+    sa.Column("samples_key", sa.Text),
+    sa.Column("config_version", sa.BigInteger),
+    sa.Column("traceparent", sa.Text),
+    sa.Column("created_at", _time),
+    sa.Column("live_at", _time),
+    sa.Column("cleaned_at", _time),
+)
+
+builds = sa.Table(
+    "builds",
+    metadata,
+    sa.Column("release_id", sa.Uuid, primary_key=True),
+    sa.Column("node_id", sa.Text),
+    sa.Column("lock_key", sa.Text),
+    sa.Column("log_key", sa.Text),
+    sa.Column("outcome", sa.Text),
+    sa.Column("started_at", _time),
+    sa.Column("ended_at", _time),
+)
+
+instances = sa.Table(
+    "instances",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("service_id", sa.Uuid),
+    sa.Column("release_id", sa.Uuid),
+    sa.Column("algorithm", sa.Text),
+    sa.Column("index", sa.Integer),
+    sa.Column("node_id", sa.Text),
+    sa.Column("host", sa.Text),
+    sa.Column("port", sa.Integer),
+    sa.Column("base_url", sa.Text),
+    sa.Column("program", sa.Text),
+    sa.Column("phase", sa.Text),
+    sa.Column("epoch", sa.BigInteger),
+    sa.Column("seen", sa.Text),
+    sa.Column("created_at", _time),
+)
+
+operations = sa.Table(
+    "operations",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("service_id", sa.Uuid),
+    sa.Column("action", sa.Text),
+    sa.Column("arguments", JSONB),
+    sa.Column("actor", sa.Text),
+    sa.Column("state", sa.Text),
+    sa.Column("reason", sa.Text),
+    sa.Column("traceparent", sa.Text),
+    sa.Column("created_at", _time),
+    sa.Column("finished_at", _time),
+)
