@@ -145,7 +145,8 @@ class RoutingFeed:
 
     async def _on_event(self, event: Event[InstanceChanged]) -> None:
         data = event.data
-        self.table.apply(data, event.sequence)
+        # Not the envelope's sequence: the snapshot knows an instance only by its own epoch.
+        self.table.apply(data, data.epoch)
         if data.epoch > self.table.epoch:
             self._wanted.set()  # a snapshot proves the epoch
 
