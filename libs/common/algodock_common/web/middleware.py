@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from algodock_common.observability.tracing import span
 from algodock_common.web.problems import problem_response, unexpected_error
 
 if TYPE_CHECKING:
+    from prometheus_client import Histogram
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["RequestMiddleware"]
@@ -55,7 +57,7 @@ class RequestMiddleware:
                 )
                 if status >= _SERVER_ERROR:
                     handle.fail(f"HTTP {status}")
-        HTTP_SERVER_SECONDS.labels(method, route, str(status)).observe(perf_counter() - started)
+        _timer(method, route, status).observe(perf_counter() - started)
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> int:
         """Run the application; an exception that nobody handled becomes a problem without traceback."""
@@ -76,6 +78,12 @@ class RequestMiddleware:
             problem = unexpected_error(error, path=scope["path"])
             await problem_response(problem, instance=scope["path"])(scope, receive, noting)
         return status
+
+
+@lru_cache(maxsize=1024)
+def _timer(method: str, route: str, status: int) -> Histogram:
+    """Return the labelled metric; finding it anew would cost more than using it."""
+    return HTTP_SERVER_SECONDS.labels(method, route, str(status))
 
 
 def _header(scope: Scope, name: bytes) -> str | None:
