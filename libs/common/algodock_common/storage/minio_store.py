@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar, cast
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from algodock_common.storage.blocking_reader import BlockingReader
 from algodock_common.storage.store import (
     BINARY,
     ObjectInfo,
@@ -83,7 +84,7 @@ class MinioObjectStore:
         metadata: Mapping[str, str] | None = None,
     ) -> ObjectInfo:
         """Store what ``chunks`` yields, as a multipart upload that is aborted when ``chunks`` fails."""
-        reader = _BlockingReader(chunks)
+        reader = BlockingReader(chunks)
         body = cast("BinaryIO", reader)  # the SDK only reads it
         try:
             return await self._call(lambda: self._write(key, body, None, content_type, metadata), checked_key(key))
@@ -253,49 +254,6 @@ class MinioObjectStore:
                 retries=urllib3.Retry(total=2, backoff_factor=0.1, status_forcelist=[502, 503, 504]),
             ),
         )
-
-
-class _BlockingReader:
-    """Lets a thread read what an asynchronous iterator of the event loop yields."""
-
-    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
-        self._chunks = chunks
-        self._loop = asyncio.get_running_loop()
-        self._buffer = bytearray()
-        self._ended = False
-        self._abandoned = False
-        self._waiting: Any = None
-        self._read = 0
-
-    def read(self, size: int) -> bytes:
-        """Return exactly ``size`` bytes, fewer only at the end; called in the thread."""
-        while len(self._buffer) < size and not self._ended:
-            if self._abandoned:
-                msg = "the upload was abandoned"
-                raise OSError(msg)
-            self._waiting = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
-            chunk = self._waiting.result()
-            if chunk is None:
-                self._ended = True
-            else:
-                self._buffer += chunk
-        taken = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        self._read += len(taken)
-        return taken
-
-    def tell(self) -> int:
-        """Return how many bytes were read."""
-        return self._read
-
-    def abandon(self) -> None:
-        """Free a thread that still waits, when the caller was cancelled; called in the event loop."""
-        self._abandoned = True
-        if self._waiting is not None:
-            self._waiting.cancel()
-
-    async def _next(self) -> bytes | None:
-        return await anext(self._chunks, None)
 
 
 def _origin(url: str) -> tuple[str, bool]:
