@@ -35,5 +35,9 @@ class CodePushed(EventData):
     message: str = Field(default="", description="the commit's subject line")
 
     def subject(self) -> str:
-        """Return the repository."""
+        """Return the repository's id: two algorithms may deploy branches of one repository."""
+        return str(self.repository_id)
+
+    def key(self) -> str:
+        """Return the repository, so that its events keep their order."""
         return self.repository

@@ -1,0 +1,15 @@
+"""``python -m algodock_gitea_sync`` runs the service."""
+
+from algodock_common.web import serve
+from algodock_gitea_sync.main import create_app
+from algodock_gitea_sync.settings import Settings
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    settings = Settings()
+    serve(create_app(settings), settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What gitea-sync decides, without any I/O: names, trees, signatures, outcomes, errors."""

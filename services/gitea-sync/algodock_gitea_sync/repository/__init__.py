@@ -1,0 +1,1 @@
+"""The tables of gitea-sync and all its SQL."""
