@@ -1,0 +1,105 @@
+"""The flow table against the services: what each really subscribes to and what its code makes."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+from algodock_common.events import FLOW
+from algodock_common.events.envelope import EventData
+from algodock_common.events.flow import SERVICES, consumed_by, produced_by
+from algodock_common.messaging import Bus
+
+ENVIRONMENT = {
+    "DATABASE_URL": "postgresql://nobody:x@127.0.0.1:9/none",
+    "KAFKA_BOOTSTRAP": "127.0.0.1:9",
+    "REDIS_URL": "redis://:x@127.0.0.1:9/0",
+    "S3_ENDPOINT": "http://127.0.0.1:9",
+    "S3_ACCESS_KEY": "access-key-12",
+    "S3_SECRET_KEY": "secret-key-12",
+    "SECRET_KEY": "s" * 40,
+    "HTTP_PORT": "9",
+}
+PACKAGES = {
+    "gitea-sync": {"algodock_gitea_sync"},
+    "deployer": {"algodock_deployer"},
+    "registry": {"algodock_registry"},
+    "runner": {"algodock_runner"},
+    "worker": {"algodock_runner"},
+    "gateway": {"algodock_gateway"},
+}
+BY_NAME = {step.event.__name__: step for step in FLOW}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from algodock_common.web import new_identity_keys
+
+    public, private = new_identity_keys()
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ALGODOCK_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("IDENTITY_PUBLIC_KEY", public)
+    monkeypatch.setenv("IDENTITY_PRIVATE_KEY", private)
+
+
+def build(service: str) -> Any:
+    """Wire one service as its ``main`` does; nothing connects."""
+    if service in {"runner", "worker"}:
+        from algodock_runner import main as runner
+        from algodock_runner.settings import Settings
+
+        return (runner.api if service == "runner" else runner.worker)(Settings())
+    package = f"algodock_{service.replace('-', '_')}"
+    main, settings = (importlib.import_module(f"{package}.{room}") for room in ("main", "settings"))
+    return main.create_app(settings.Settings())
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.usefixtures("environment")
+async def test_a_service_subscribes_to_exactly_what_the_table_gives_it(
+    service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[tuple[str, type[EventData]]] = set()
+    subscribe = Bus.subscribe
+
+    def record(self: Bus, event: type[EventData], *args: Any, **options: Any) -> None:
+        seen.add((self.service, event))
+        subscribe(self, event, *args, **options)
+
+    monkeypatch.setattr(Bus, "subscribe", record)
+    build(service)
+    assert seen == {(service, step.event) for step in consumed_by(service)}
+
+
+def made_by(package: str) -> set[str]:
+    """Return the topics whose events the package's code makes."""
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    (folder,) = spec.submodule_search_locations or ()
+    found = set()
+    for path in Path(folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            made = node.func
+            if isinstance(made, ast.Attribute) and made.attr == "model_validate":
+                made = made.value
+            if isinstance(made, ast.Name) and made.id in BY_NAME:
+                found.add(BY_NAME[made.id].topic)
+    return found
+
+
+@pytest.mark.parametrize("service", sorted({min(packages) for packages in PACKAGES.values()}))
+def test_a_package_makes_exactly_the_events_that_the_table_has_it_produce(service: str) -> None:
+    produced = {
+        step.topic
+        for name, packages in PACKAGES.items()
+        if service in packages
+        for step in produced_by(name)
+        if step.topic != "dead.letters"  # made for all of them where messages are taken in
+    }
+    assert made_by(service) == produced
