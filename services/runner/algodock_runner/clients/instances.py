@@ -1,0 +1,186 @@
+"""Algorithms' instances as a worker calls them: one POST, its answer received whole, or why not."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Protocol
+
+import aiohttp
+
+from algodock_common.errors import PROBLEM_CONTENT_TYPE
+from algodock_common.observability import current_traceparent, span
+from algodock_common.storage import BINARY
+from algodock_runner.clients.answers import Answer, AttemptFailed, receive
+from algodock_runner.domain.requests import JSON
+from algodock_runner.domain.retry import Failure, Kind, failure_of_status, task_error
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from uuid import UUID
+
+__all__ = ["Call", "CallFailed", "HttpInstances", "Instances", "instance_session"]
+
+CONNECT_S = 3.0
+KEEP_ALIVE_S = 2.0  # below what servers usually keep (5 s): a pooled connection is not one that they just closed
+CHUNK = 64 * 1024
+ERROR_BYTES = 64 * 1024
+CANCEL_S = 3.0
+HEADER_LIMIT = 255
+
+
+class Call:
+    """One call: which task and attempt, with what body (bytes, or a file) and for how long."""
+
+    def __init__(  # what a request is made of
+        self,
+        task_id: UUID,
+        attempt: int,
+        body: bytes | Path,
+        content_type: str,
+        *,
+        timeout_s: float,
+        max_answer_bytes: int,
+    ) -> None:
+        """Hold the parts; times in seconds."""
+        self.task_id = task_id
+        self.attempt = attempt
+        self.body = body
+        self.content_type = content_type
+        self.timeout_s = timeout_s
+        self.max_answer_bytes = max_answer_bytes
+
+
+class CallFailed(AttemptFailed):
+    """The call failed; ``sent`` is False when nothing of it reached the instance."""
+
+    def __init__(self, failure: Failure, *, sent: bool) -> None:
+        """Carry the failure."""
+        super().__init__(failure)
+        self.sent = sent
+
+
+class Instances(Protocol):
+    """Calls instances of algorithms."""
+
+    async def predict(self, base_url: str, call: Call) -> Answer:
+        """Return the answer to ``POST <base_url>/predict``; cancelling closes the connection.
+
+        Raises:
+            CallFailed: no answer, or one other than 2xx.
+            AttemptFailed: an answer that is too large.
+        """
+        ...
+
+    async def stopped(self, base_url: str, task_id: UUID) -> bool:
+        """Ask ``POST <base_url>/cancel/<task id>`` whether the work has stopped, after its call was closed.
+
+        An instance answers 202 while it still works on it. One that has no such route is taken at
+        its connection's word: it was told by the close.
+        """
+        ...
+
+
+def instance_session(limit: int) -> aiohttp.ClientSession:
+    """Return the pool that all calls of a worker share."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=limit, keepalive_timeout=KEEP_ALIVE_S, ttl_dns_cache=10),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+    )
+
+
+class HttpInstances:
+    """Instances over HTTP."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        """Keep the pool."""
+        self._session = session
+
+    async def predict(self, base_url: str, call: Call) -> Answer:
+        """Call it; the trace goes along."""
+        url = f"{base_url}/predict"
+        with span("POST /predict", kind="client", http__request__method="POST", url__full=url) as handle:
+            try:
+                answer = await self._predict(url, call)
+            except CallFailed as failed:
+                handle.set(http__response__status_code=failed.failure.error.status)
+                raise
+            handle.set(http__response__status_code=200)
+            return answer
+
+    async def _predict(self, url: str, call: Call) -> Answer:
+        headers = {
+            "content-type": call.content_type,
+            "accept-encoding": "identity",
+            "x-algodock-task": str(call.task_id),
+            "x-algodock-attempt": str(call.attempt),
+        }
+        traceparent = current_traceparent()
+        if traceparent is not None:
+            headers["traceparent"] = traceparent
+        timeout = aiohttp.ClientTimeout(total=call.timeout_s, sock_connect=CONNECT_S)
+        body: Any = call.body if isinstance(call.body, bytes) else call.body.open("rb")
+        try:
+            async with self._session.post(
+                url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+            ) as response:
+                if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
+                    chunks = response.content.iter_chunked(CHUNK)
+                    return await receive(chunks, _content_type(response), limit=call.max_answer_bytes)
+                raise CallFailed(await _refusal(response), sent=True)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            reason = task_error("ConnectionRefused", f"the instance cannot be reached: {error}")
+            raise CallFailed(Failure(Kind.NOT_STARTED, reason), sent=False) from error
+        except TimeoutError as error:
+            reason = task_error("Timeout", f"no answer within {call.timeout_s:g} s", HTTPStatus.GATEWAY_TIMEOUT)
+            raise CallFailed(Failure(Kind.TRANSIENT, reason), sent=True) from error
+        except (aiohttp.ClientError, OSError) as error:
+            reason = task_error("ConnectionLost", f"the connection broke before the answer was whole: {error!r}")
+            raise CallFailed(Failure(Kind.TRANSIENT, reason), sent=True) from error
+        finally:
+            if not isinstance(body, bytes):
+                body.close()
+
+    async def stopped(self, base_url: str, task_id: UUID) -> bool:
+        """Ask it."""
+        timeout = aiohttp.ClientTimeout(total=CANCEL_S, sock_connect=CONNECT_S)
+        try:
+            async with self._session.post(
+                f"{base_url}/cancel/{task_id}", timeout=timeout, allow_redirects=False
+            ) as response:
+                return response.status != HTTPStatus.ACCEPTED
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return True  # nobody there to go on, or nobody who says so
+
+
+def _content_type(response: aiohttp.ClientResponse) -> str:
+    """Return the answer's content type if another header can carry it."""
+    said = response.headers.get("content-type", "").strip()
+    return said if said and len(said) <= HEADER_LIMIT and said.isascii() and said.isprintable() else BINARY
+
+
+async def _refusal(response: aiohttp.ClientResponse) -> Failure:
+    """Read why an instance refused: a problem's own words, else the beginning of the body."""
+    raw = await response.content.read(ERROR_BYTES)
+    kind, message = f"HTTP {response.status}", raw[:500].decode(errors="replace").strip()
+    if response.content_type in {PROBLEM_CONTENT_TYPE, JSON}:
+        try:
+            document = json.loads(raw)
+        except (ValueError, RecursionError):
+            document = None
+        if isinstance(document, dict):
+            raised = document.get("error")
+            named = raised.get("type") if isinstance(raised, dict) else None
+            kind = str(named or document.get("title") or kind)
+            message = _words(document.get("detail")) or message
+    after = response.headers.get("retry-after", "")
+    error = task_error(kind, message or f"the instance answered {response.status}", response.status)
+    return failure_of_status(response.status, error, float(after) if after.isdigit() else None)
+
+
+def _words(detail: object) -> str:
+    if detail is None or isinstance(detail, str):
+        return detail or ""
+    return json.dumps(detail, ensure_ascii=False)

@@ -1,0 +1,85 @@
+"""Where results go: the object store, small ones by a PUT signed in the event loop."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Protocol
+
+import aiohttp
+
+from algodock_common.storage import ObjectStoreFailed, ObjectStoreUnavailable, checked_key
+from algodock_runner.clients.s3_signing import signed_put
+
+if TYPE_CHECKING:
+    from algodock_common.settings import ObjectStoreSettings
+    from algodock_common.storage import ObjectStore
+    from algodock_runner.clients.answers import Answer
+
+__all__ = ["PlainResults", "Results", "SignedResults"]
+
+PUT_TIMEOUT_S = 20.0
+
+
+class Results(Protocol):
+    """Stores one attempt's answer under its own key."""
+
+    async def put(self, key: str, answer: Answer) -> None:
+        """Store it.
+
+        Raises:
+            ObjectStoreUnavailable: the store is away; the same call may succeed later.
+            ObjectStoreFailed: it refused.
+        """
+        ...
+
+
+class SignedResults:
+    """Small answers by one signed request of the event loop's own pool, large ones by the SDK in a thread."""
+
+    def __init__(self, settings: ObjectStoreSettings, store: ObjectStore, session: aiohttp.ClientSession) -> None:
+        """Keep what it works with; nothing is sent."""
+        self._settings = settings
+        self._store = store
+        self._session = session
+
+    async def put(self, key: str, answer: Answer) -> None:
+        """Store it."""
+        if answer.path is not None:
+            await self._store.put_file(key, answer.path, answer.content_type)
+            return
+        body = answer.data or b""
+        url, headers = signed_put(self._settings, checked_key(key), body, answer.content_type)
+        try:
+            async with self._session.put(
+                url,
+                data=body,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=PUT_TIMEOUT_S),
+                allow_redirects=False,
+            ) as response:
+                if response.status == HTTPStatus.OK:
+                    return
+                said = (await response.content.read(500)).decode(errors="replace")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            msg = "The object store cannot be reached."
+            raise ObjectStoreUnavailable(msg, retry_after=1) from error
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or response.status == HTTPStatus.TOO_MANY_REQUESTS:
+            msg = f"The object store cannot serve now ({response.status})."
+            raise ObjectStoreUnavailable(msg, retry_after=1)
+        msg = f"The object store refused ({response.status}): {said}"
+        raise ObjectStoreFailed(msg)
+
+
+class PlainResults:
+    """Results through any object store: what tests use, with the store in memory."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        """Keep the store."""
+        self._store = store
+
+    async def put(self, key: str, answer: Answer) -> None:
+        """Store it."""
+        if answer.path is not None:
+            await self._store.put_file(key, answer.path, answer.content_type)
+        else:
+            await self._store.put(key, answer.data or b"", answer.content_type)

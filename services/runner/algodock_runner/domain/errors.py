@@ -1,0 +1,80 @@
+"""The runner's errors; each carries its HTTP status and whether the same call may succeed later."""
+
+from __future__ import annotations
+
+from algodock_common.errors import Conflict, InvalidInput, NotFound, PayloadTooLarge, Unauthorized
+
+__all__ = [
+    "CallbackAddressRefused",
+    "IdempotencyConflict",
+    "InvalidTask",
+    "TaskEnded",
+    "TaskHasNoResult",
+    "TaskInputTooLarge",
+    "UnknownAlgorithm",
+    "UnknownCaller",
+    "UnknownTask",
+]
+
+
+class InvalidTask(InvalidInput):
+    """The request is no valid task."""
+
+    title = "Invalid task"
+    code = "invalid-task"
+
+
+class CallbackAddressRefused(InvalidInput):
+    """The callback's URL leads where callbacks may not go."""
+
+    title = "Callback address refused"
+    code = "callback-address-refused"
+
+
+class TaskInputTooLarge(PayloadTooLarge):
+    """The task's body is larger than the limit."""
+
+    title = "Task input too large"
+    code = "task-input-too-large"
+
+
+class UnknownAlgorithm(NotFound):
+    """No algorithm has this name, or it is archived."""
+
+    title = "Unknown algorithm"
+    code = "unknown-algorithm"
+
+
+class UnknownTask(NotFound):
+    """The caller has no task with this id."""
+
+    title = "Unknown task"
+    code = "unknown-task"
+
+
+class UnknownCaller(Unauthorized):
+    """The message's ``authorization`` header names no valid key."""
+
+    title = "Unknown caller"
+    code = "unknown-caller"
+
+
+class IdempotencyConflict(Conflict):
+    """The caller used this idempotency key for another task."""
+
+    title = "Idempotency key reused"
+    code = "idempotency-conflict"
+
+
+class TaskEnded(Conflict):
+    """The task ended before it could be cancelled."""
+
+    title = "Task ended"
+    code = "task-ended"
+
+
+class TaskHasNoResult(Conflict):
+    """The task has not succeeded, or not yet."""
+
+    title = "No result"
+    code = "no-result"

@@ -1,0 +1,156 @@
+"""From a request to the row that will be the acceptance: checked, merged, hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from algodock_common.identifiers import uuid7
+from algodock_runner.domain.errors import InvalidTask
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from algodock_common.events import TaskRequest
+
+__all__ = ["JSON", "NewTask", "new_task"]
+
+JSON = "application/json"
+METADATA_ENTRIES = 64
+METADATA_CHARACTERS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """A task that is about to be accepted. ``body`` is what the algorithm's ``/predict`` will get."""
+
+    id: UUID
+    owner: str
+    algorithm: str
+    body: bytes = field(repr=False)
+    content_type: str
+    request_hash: bytes
+    idempotency_key: str | None
+    priority: int
+    not_before: datetime | None
+    deadline: datetime | None
+    timeout_s: float | None
+    max_attempts: int
+    metadata: dict[str, str]
+    callback_url: str | None
+    traceparent: str | None
+
+
+def new_task(request: TaskRequest, *, owner: str, traceparent: str | None, default_key: str | None = None) -> NewTask:
+    """Check ``request`` and make the task of it.
+
+    ``default_key`` is the idempotency key of a request that names none (a message's event id, so
+    that a message delivered twice is one task).
+
+    Raises:
+        InvalidTask: params and input do not merge, a text cannot be stored, or a number is no JSON.
+    """
+    for name, text in _texts(request):
+        _check_text(name, text)
+    _check_metadata(request.metadata)
+    not_before, deadline = _utc(request.not_before), _utc(request.deadline)
+    if not_before and deadline and deadline <= not_before:
+        msg = "deadline: must be later than not_before"
+        raise InvalidTask(msg)
+    return NewTask(
+        id=uuid7(),
+        owner=owner,
+        algorithm=request.algorithm,
+        body=_encode(_merged(request)),
+        content_type=JSON,
+        request_hash=_request_hash(request),
+        idempotency_key=request.idempotency_key or default_key,
+        priority=request.priority,
+        not_before=not_before,
+        deadline=deadline,
+        timeout_s=request.timeout,
+        max_attempts=request.max_attempts,
+        metadata=request.metadata,
+        callback_url=request.callback_url,
+        traceparent=traceparent,
+    )
+
+
+def _merged(request: TaskRequest) -> object:
+    """Return the algorithm's input with the parameters merged over it."""
+    if request.params is None:
+        return request.input
+    if "input" not in request.model_fields_set:
+        return request.params
+    if not isinstance(request.input, dict):
+        msg = "params: can only be merged over an input that is an object"
+        raise InvalidTask(msg)
+    merged: object = request.input | request.params
+    return merged
+
+
+def _request_hash(request: TaskRequest) -> bytes:
+    """Return a hash that equal requests share, whatever the order of their keys and whichever inlet they took.
+
+    Fields that are not set do not count, so a field added later changes no old hash.
+    """
+    said = request.model_dump(include=request.model_fields_set - {"idempotency_key"}, exclude_defaults=True)
+    for name in ("not_before", "deadline"):
+        if said.get(name) is not None:
+            said[name] = _utc(said[name]).isoformat()  # type: ignore[union-attr]  # it is not None
+    return hashlib.sha256(_encode(said, sort_keys=True)).digest()
+
+
+def _encode(value: object, *, sort_keys: bool = False) -> bytes:
+    def dump(*, ensure_ascii: bool) -> str:
+        return json.dumps(value, allow_nan=False, separators=(",", ":"), sort_keys=sort_keys, ensure_ascii=ensure_ascii)
+
+    try:
+        try:
+            return dump(ensure_ascii=False).encode()
+        except UnicodeEncodeError:  # half of a surrogate pair: legal in JSON, but only as an escape
+            return dump(ensure_ascii=True).encode()
+    except RecursionError as error:
+        msg = "input: is nested too deeply"
+        raise InvalidTask(msg) from error
+    except ValueError as error:
+        msg = "input: NaN and Infinity are no JSON"
+        raise InvalidTask(msg) from error
+
+
+def _texts(request: TaskRequest) -> list[tuple[str, str]]:
+    found = [("algorithm", request.algorithm)]
+    if request.idempotency_key is not None:
+        found.append(("idempotency_key", request.idempotency_key))
+    if request.callback_url is not None:
+        found.append(("callback_url", request.callback_url))
+    found += [("metadata", text) for item in request.metadata.items() for text in item]
+    return found
+
+
+def _check_text(name: str, text: str) -> None:
+    """Refuse what PostgreSQL cannot store: NUL, and halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        msg = f"{name}: has half of a surrogate pair in it"
+        raise InvalidTask(msg) from error
+    if "\0" in text:
+        msg = f"{name}: has a NUL character in it"
+        raise InvalidTask(msg)
+
+
+def _check_metadata(metadata: dict[str, str]) -> None:
+    if len(metadata) > METADATA_ENTRIES or sum(map(len, [*metadata, *metadata.values()])) > METADATA_CHARACTERS:
+        msg = f"metadata: at most {METADATA_ENTRIES} entries and {METADATA_CHARACTERS} characters together"
+        raise InvalidTask(msg)
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    """Read a time without a zone as UTC."""
+    if moment is None or moment.tzinfo is not None:
+        return moment
+    return moment.replace(tzinfo=UTC)

@@ -1,0 +1,229 @@
+"""One attempt: choose an instance, call it, store the answer, say what follows.
+
+The result is in the object store before the task says "succeeded": nobody is pointed to what
+cannot be read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+from pydantic_core import from_json, to_json
+
+from algodock_common.errors import AlgoDockError
+from algodock_common.observability import current_traceparent
+from algodock_common.storage import ObjectStoreUnavailable
+from algodock_runner.clients.answers import AttemptFailed
+from algodock_runner.clients.instances import Call, CallFailed
+from algodock_runner.domain.requests import JSON
+from algodock_runner.domain.retry import Again, Failure, Kind, after_failure, backoff_s, task_error
+from algodock_runner.domain.tasks import StoredResult, result_key
+from algodock_runner.repository.fence import End, GiveBack, Served
+
+if TYPE_CHECKING:
+    from algodock_common.routing import Instance, RoutingTable
+    from algodock_common.storage import ObjectStore
+    from algodock_runner.clients.answers import Answer
+    from algodock_runner.clients.instances import Instances
+    from algodock_runner.clients.results import Results
+    from algodock_runner.domain.tasks import Claim
+    from algodock_runner.settings import TaskSettings
+
+__all__ = ["Attempt", "Outcome", "Tools"]
+
+log = structlog.get_logger()
+
+Outcome = End | GiveBack
+
+TRIES_WHEN_REFUSED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every attempt of a worker works with."""
+
+    table: RoutingTable
+    instances: Instances
+    results: Results
+    store: ObjectStore
+    limits: TaskSettings
+
+
+class Attempt:
+    """One claimed task on its way; ``instance`` is the one that has it now."""
+
+    def __init__(self, claim: Claim, tools: Tools) -> None:
+        """Begin the attempt's clock."""
+        self.claim = claim
+        self.instance: Instance | None = None
+        self._tools = tools
+        self._deadline = None if claim.deadline_in_s is None else time.monotonic() + claim.deadline_in_s
+
+    async def run(self) -> Outcome:
+        """Run it to what follows; cancelling closes the call."""
+        claim = self.claim
+        tried: list[Instance] = []
+        while True:
+            instance = self._pick(tried)
+            if instance is None:
+                reason = task_error("NoHealthyInstance", f"{claim.algorithm} has no healthy instance")
+                return self._after(Failure(Kind.NOT_STARTED, reason))
+            self.instance = instance
+            answer: Answer | None = None
+            try:
+                try:
+                    answer = await self._call(instance)
+                finally:
+                    self._tools.table.release(instance)
+                return self._succeeded(await self._store(answer))
+            except CallFailed as failed:
+                if not failed.sent:  # another instance may well be there
+                    instance.suspect()
+                    tried.append(instance)
+                    if len(tried) < TRIES_WHEN_REFUSED:
+                        continue
+                return self._after(failed.failure)
+            except AttemptFailed as failed:
+                return self._after(failed.failure)
+            except _PastDeadline:
+                error = task_error("Expired", "its deadline passed while it ran")
+                return End(claim.id, claim.attempt, "expired", error=error, served=self.served)
+            finally:
+                if answer is not None:
+                    await answer.discard()
+
+    async def stopped(self) -> bool:
+        """Ask the instance whether the work has stopped, after the call was closed."""
+        return self.instance is None or await self._tools.instances.stopped(self.instance.base_url, self.claim.id)
+
+    @property
+    def served(self) -> Served:
+        """Return who serves it."""
+        one = self.instance
+        return Served() if one is None else Served(one.id, one.release_id, one.commit)
+
+    def _pick(self, tried: list[Instance]) -> Instance | None:
+        return self._tools.table.pick(self.claim.algorithm, avoid=[one.id for one in tried])
+
+    async def _call(self, instance: Instance) -> Answer:
+        claim, limits = self.claim, self._tools.limits
+        timeout_s = claim.timeout_s or instance.limits.timeout_s
+        left_s = self._left_s()
+        body = await self._body()
+        try:
+            call = Call(
+                claim.id,
+                claim.attempt,
+                body,
+                claim.content_type,
+                timeout_s=timeout_s if left_s is None else min(timeout_s, left_s),
+                max_answer_bytes=limits.max_result_bytes,
+            )
+            try:
+                return await self._tools.instances.predict(instance.base_url, call)
+            except CallFailed:
+                self._check_deadline()
+                raise
+        finally:
+            if isinstance(body, Path):
+                await asyncio.to_thread(body.unlink, missing_ok=True)
+
+    async def _body(self) -> bytes | Path:
+        """Return the input: from the row, or from the object store into a file that the caller removes."""
+        claim = self.claim
+        if claim.body_key is None:
+            return claim.body or b""
+        handle = await asyncio.to_thread(tempfile.NamedTemporaryFile, prefix="algodock-input-", delete=False)
+        handle.close()
+        path = Path(handle.name)
+        try:
+            await self._tools.store.get_file(claim.body_key, path)
+        except AlgoDockError as error:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+            kind = Kind.NOT_STARTED if error.retryable else Kind.PERMANENT
+            raise AttemptFailed(Failure(kind, task_error("InputUnreadable", error.detail))) from error
+        except asyncio.CancelledError:
+            path.unlink(missing_ok=True)  # noqa: ASYNC240  # a cancelled task waits for nothing more
+            raise
+        return path
+
+    async def _store(self, answer: Answer) -> StoredResult:
+        """Store the answer, however long the object store is away: the work is done and is not done again."""
+        claim = self.claim
+        key = result_key(claim.id, claim.attempt)
+        failures = 0
+        while True:
+            try:
+                await self._tools.results.put(key, answer)
+                break
+            except ObjectStoreUnavailable as error:
+                failures += 1
+                self._check_deadline()
+                log.warning("result_waits_for_the_object_store", task=str(claim.id), error=error.detail)
+                await asyncio.sleep(min(5.0, backoff_s(failures)))
+            except AlgoDockError as error:
+                raise AttemptFailed(Failure(Kind.PERMANENT, task_error("ResultNotStored", error.detail))) from error
+        return StoredResult(key, answer.content_type, answer.size, self._inline(answer))
+
+    def _inline(self, answer: Answer) -> bytes | None:
+        """Return the bytes that go into the row, too: small JSON."""
+        if answer.data is None or answer.size > self._tools.limits.inline_result_bytes:
+            return None
+        if answer.content_type.split(";", 1)[0].strip().lower() != JSON:
+            return None
+        try:  # what calls itself JSON may be none, or more than an event can carry (too deep, half a surrogate pair)
+            from_json(to_json(from_json(answer.data, allow_inf_nan=False)))
+        except ValueError:
+            return None
+        return answer.data
+
+    def _succeeded(self, result: StoredResult) -> End:
+        claim = self.claim
+        return End(
+            claim.id,
+            claim.attempt,
+            "succeeded",
+            result=result,
+            served=self.served,
+            traceparent=current_traceparent(),
+        )
+
+    def _after(self, failure: Failure) -> Outcome:
+        claim = self.claim
+        next_ = after_failure(failure, failures=claim.failures, max_attempts=claim.max_attempts)
+        if isinstance(next_, Again):
+            return GiveBack(
+                claim.id,
+                claim.attempt,
+                "failed" if next_.spent else "not started",
+                wait_s=next_.wait_s,
+                spent=next_.spent,
+                error=next_.error,
+                served=self.served,
+            )
+        return End(
+            claim.id,
+            claim.attempt,
+            next_.state,
+            error=next_.error,
+            served=self.served,
+            traceparent=current_traceparent(),
+        )
+
+    def _left_s(self) -> float | None:
+        self._check_deadline()
+        return None if self._deadline is None else self._deadline - time.monotonic()
+
+    def _check_deadline(self) -> None:
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            raise _PastDeadline
+
+
+class _PastDeadline(Exception):  # it is what it says
+    """The task's deadline has come."""

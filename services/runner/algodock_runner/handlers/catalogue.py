@@ -1,0 +1,84 @@
+"""Which algorithms a task may name: told by events, and asked for when a name is new."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from algodock_common.database import accept_once
+from algodock_runner.domain.algorithms import KnownAlgorithm
+from algodock_runner.domain.errors import UnknownAlgorithm
+from algodock_runner.repository.algorithms import find_algorithm, remember
+
+if TYPE_CHECKING:
+    from algodock_common.database import Database
+    from algodock_common.events import AlgorithmChanged, Event
+    from algodock_runner.clients.gateway import Gateway
+
+__all__ = ["Catalogue"]
+
+
+class Catalogue:
+    """The algorithms that are known here. The gateway's snapshot is the truth behind the events."""
+
+    def __init__(self, db: Database, gateway: Gateway) -> None:
+        """Keep both; nothing is read."""
+        self._db = db
+        self._gateway = gateway
+        self._reading = asyncio.Lock()
+        self._readings_begun = 0
+
+    async def changed(self, event: Event[AlgorithmChanged]) -> None:
+        """Take over what an event says, unless a later one was there."""
+        data = event.data
+        async with self._db.transaction() as tx:
+            if await accept_once(tx, "runner", event):
+                await remember(tx, [KnownAlgorithm(data.algorithm_id, data.algorithm, data.state, data.owner)])
+
+    async def resolve(self, reference: str) -> KnownAlgorithm:
+        """Return the algorithm that a name or id stands for.
+
+        One that is not known yet may have been made a moment ago: then the gateway is asked.
+
+        Raises:
+            UnknownAlgorithm: there is none, or it is archived.
+            Unavailable: the gateway would have to be asked and does not answer.
+        """
+        found = await self._find(reference)
+        if found is None:
+            await self._read_after(self._readings_begun)
+            found = await self._find(reference)
+        if found is None:
+            msg = f"There is no algorithm {reference!r}."
+            raise UnknownAlgorithm(msg)
+        if found.archived:
+            msg = f"The algorithm {reference!r} is archived and takes no more tasks."
+            raise UnknownAlgorithm(msg)
+        return found
+
+    async def refresh(self) -> None:
+        """Take over the gateway's snapshot.
+
+        Raises:
+            AlgoDockError: the gateway does not answer.
+        """
+        await self._read_after(self._readings_begun)
+
+    async def _read_after(self, begun: int) -> None:
+        """Read the snapshot, or wait for a reading that began after ``begun`` ones had."""
+        async with self._reading:
+            if self._readings_begun > begun:
+                return
+            self._readings_begun += 1
+            snapshot = await self._gateway.algorithms()
+            async with self._db.transaction() as tx:
+                await remember(tx, snapshot)
+
+    async def _find(self, reference: str) -> KnownAlgorithm | None:
+        try:
+            as_id = UUID(reference)
+        except ValueError:
+            as_id = None
+        async with self._db.read() as session:
+            return await find_algorithm(session, reference, as_id)

@@ -1,0 +1,113 @@
+"""Writes what became of attempts, many in one transaction: what comes while one commits goes with the next."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+from prometheus_client import Counter
+
+from algodock_common.messaging.retry import RetryPolicy, is_infrastructure
+from algodock_runner.repository import fence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from algodock_common.database import Database
+    from algodock_runner.handlers.attempt import Outcome
+    from algodock_runner.handlers.bell import Bell
+
+__all__ = ["Ledger"]
+
+log = structlog.get_logger()
+
+BATCH = 500
+RETRY = RetryPolicy(first_wait_s=0.1, longest_wait_s=1.0)
+
+WRITTEN = Counter("algodock_attempts_total", "Attempts by what became of them", ["outcome"])
+
+
+class Ledger:
+    """The worker's one writer. While PostgreSQL is away it keeps trying; the leases decide what still counts."""
+
+    def __init__(self, db: Database, bell: Bell, *, gateway_url: str, ended: Callable[[], None]) -> None:
+        """``ended`` is called after tasks ended: their callbacks are due."""
+        self._db = db
+        self._bell = bell
+        self._gateway_url = gateway_url
+        self._ended = ended
+        self._waiting: list[tuple[Outcome, asyncio.Future[None]]] = []
+        self._more = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to write."""
+        self._task = asyncio.create_task(self._run(), name="ledger")
+
+    async def stop(self) -> None:
+        """Stop; call it when nobody writes any more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def write(self, outcome: Outcome) -> None:
+        """Return when the outcome is committed, or counts no more because another attempt holds the task.
+
+        Raises:
+            Exception: PostgreSQL refused this outcome for what it says.
+        """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((outcome, done))
+        self._more.set()
+        await done
+
+    async def _run(self) -> None:
+        while True:
+            await self._more.wait()
+            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+            if not self._waiting:
+                self._more.clear()
+            batch = [(outcome, done) for outcome, done in batch if not done.cancelled()]
+            await self._write_batch(batch)
+
+    async def _write_batch(self, batch: list[tuple[Outcome, asyncio.Future[None]]]) -> None:
+        failures = 0
+        while batch:
+            try:
+                await self._commit([outcome for outcome, _ in batch])
+            except Exception as error:  # each kind is handled, none ends the writer
+                if is_infrastructure(error):
+                    failures += 1
+                    log.warning("ledger_waits_for_postgres", outcomes=len(batch), error=repr(error))
+                    await asyncio.sleep(RETRY.wait_s(failures))
+                    batch = [(outcome, done) for outcome, done in batch if not done.cancelled()]
+                elif len(batch) > 1:  # one of them cannot be written: its neighbours can
+                    for one in batch:
+                        await self._write_batch([one])
+                    return
+                else:
+                    log.exception("outcome_not_written", task=str(batch[0][0].task_id))
+                    if not batch[0][1].done():
+                        batch[0][1].set_exception(error)
+                    return
+            else:
+                for _, done in batch:
+                    if not done.done():
+                        done.set_result(None)
+                return
+
+    async def _commit(self, outcomes: list[Outcome]) -> None:
+        ends = [one for one in outcomes if isinstance(one, fence.End)]
+        backs = [one for one in outcomes if isinstance(one, fence.GiveBack)]
+        async with self._db.transaction() as tx:
+            counted = await fence.end(tx, ends, before=fence.RUNNING, gateway_url=self._gateway_url)
+            due = await fence.give_back(tx, backs)
+        self._bell.ring(due)
+        if counted:
+            self._ended()
+        for one in ends:
+            WRITTEN.labels(one.state if one.task_id in counted else "stale").inc()
+        for back in backs:
+            WRITTEN.labels(back.outcome).inc()

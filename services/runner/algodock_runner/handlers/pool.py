@@ -1,0 +1,303 @@
+"""The worker's pool: looks for work when a bell rings, a slot frees or a second has passed, and runs it.
+
+A bell is acknowledged at once; what is taken is the claim's business (``repository.claim``), what
+is kept the lease's (``repository.lease``), what counts the fence's (``repository.fence``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Literal
+
+import structlog
+from prometheus_client import Gauge, Histogram
+
+from algodock_common.messaging.retry import is_infrastructure
+from algodock_common.observability import span
+from algodock_runner.domain.retry import task_error
+from algodock_runner.handlers.attempt import Attempt
+from algodock_runner.repository import lease
+from algodock_runner.repository.claim import Slots, claim
+from algodock_runner.repository.fence import End, GiveBack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from uuid import UUID
+
+    from algodock_common.database import Database
+    from algodock_runner.domain.tasks import Claim
+    from algodock_runner.handlers.attempt import Outcome, Tools
+    from algodock_runner.handlers.ledger import Ledger
+    from algodock_runner.settings import WorkerSettings
+
+__all__ = ["Pool"]
+
+log = structlog.get_logger()
+
+LOOK_EVERY_S = 1.0
+WATCH_EVERY_S = 0.5
+ASK_STOPPED_EVERY_S = 1.0
+
+RUNNING = Gauge("algodock_tasks_running", "Tasks that this worker runs")
+WAITED = Histogram(
+    "algodock_task_queue_seconds",
+    "Time that a task was due before it was claimed",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+)
+RAN = Histogram(
+    "algodock_task_attempt_seconds",
+    "Time of an attempt, from its claim to its commit",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+)
+
+Stop = Literal["cancel", "lease lost", "drain"]
+
+
+class _Run:
+    """One attempt in the pool: its task in the event loop, how long its lease holds, why it was stopped."""
+
+    def __init__(self, attempt: Attempt, lease_until: float) -> None:
+        self.attempt = attempt
+        self.lease_until = lease_until
+        self.stop_reason: Stop | None = None
+        self.writing = False
+        self.task: asyncio.Task[None] | None = None
+
+    def stop(self, reason: Stop) -> None:
+        """Close the call. A lost lease overrules the rest, because then nothing may be written any more."""
+        first = self.stop_reason is None and not self.writing  # what is done is done
+        if first or (reason == "lease lost" and self.stop_reason != reason):
+            self.stop_reason = reason
+            if self.task is not None:
+                self.task.cancel()
+
+
+class Pool:
+    """Runs as many tasks as there are slots, and not more than each algorithm takes."""
+
+    def __init__(self, db: Database, tools: Tools, ledger: Ledger, *, settings: WorkerSettings, worker_id: str) -> None:
+        """Keep what it works with, and look whenever the routes change."""
+        self._db = db
+        self._tools = tools
+        self._ledger = ledger
+        self._settings = settings
+        self._worker_id = worker_id
+        self._runs: dict[UUID, _Run] = {}
+        self._busy: dict[str, int] = {}
+        self._rung: set[str] = set()
+        self._hungry: set[str] = set()
+        self._look_everywhere = True
+        self._wanted = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+        tools.table.listen(self._routes_changed)
+
+    @property
+    def running(self) -> int:
+        """Return how many tasks run here."""
+        return len(self._runs)
+
+    def ring(self, algorithm: str) -> None:
+        """Look for work of this algorithm soon; returns at once."""
+        self._rung.add(algorithm)
+        self._wanted.set()
+
+    async def start(self) -> None:
+        """Begin to take work."""
+        self._loops = [
+            asyncio.create_task(self._keep_looking(), name="pool-claims"),
+            asyncio.create_task(self._keep_leases(), name="pool-leases"),
+            asyncio.create_task(self._keep_watching(), name="pool-watch"),
+        ]
+
+    async def stop(self) -> None:
+        """Take nothing more; let what runs end within the grace, and hand the rest back."""
+        looking, *keeping = self._loops
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+        left = [run.task for run in self._runs.values() if run.task is not None]
+        if left:
+            log.info("draining", tasks=len(left))
+            _, late = await asyncio.wait(left, timeout=self._settings.grace_s)
+            for run in list(self._runs.values()):
+                run.stop("drain")
+            if late:
+                await asyncio.wait(late, timeout=2.0)
+        for loop in keeping:
+            loop.cancel()
+        await asyncio.gather(*keeping, return_exceptions=True)
+
+    def _routes_changed(self) -> None:
+        self._look_everywhere = True
+        self._wanted.set()
+
+    async def _keep_looking(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), LOOK_EVERY_S)
+            if not self._wanted.is_set():
+                self._look_everywhere = True  # a second without a bell
+            self._wanted.clear()
+            everywhere, self._look_everywhere = self._look_everywhere, False
+            rung, self._rung = self._rung, set()
+            try:
+                await self._look(None if everywhere else rung)
+            except Exception as error:  # whatever it was, the next look may succeed
+                expected = is_infrastructure(error)
+                log.warning("claim_failed", error=repr(error), exc_info=None if expected else error)
+                self._look_everywhere = True
+                await asyncio.sleep(LOOK_EVERY_S / 2)
+
+    async def _look(self, algorithms: set[str] | None) -> None:
+        room = self._settings.slots - len(self._runs)
+        slots = self._free_slots(algorithms, room)
+        if not slots:
+            return
+        asked = time.monotonic()
+        async with self._db.transaction() as tx:
+            claims = await claim(tx, worker_id=self._worker_id, slots=slots, room=room, lease_s=self._settings.lease_s)
+        taken: dict[str, int] = {}
+        for one in claims:
+            taken[one.algorithm] = taken.get(one.algorithm, 0) + 1
+            WAITED.observe(max(0.0, one.waited_s))
+            self._begin(one, asked + self._settings.lease_s)
+        full = len(claims) >= room
+        for slot in slots:  # who got all it had room for may have more
+            if full or taken.get(slot.algorithm, 0) >= slot.free:
+                self._hungry.add(slot.algorithm)
+            else:
+                self._hungry.discard(slot.algorithm)
+
+    def _free_slots(self, algorithms: set[str] | None, room: int) -> list[Slots]:
+        """Return where this worker could call: algorithms with a ready instance and a slot."""
+        if room <= 0:
+            self._hungry.update(algorithms or (route.algorithm for route in self._tools.table.routes()))
+            return []
+        found = []
+        for route in self._tools.table.routes():
+            if not route.ready or (algorithms is not None and route.algorithm not in algorithms):
+                continue
+            at_once = route.concurrency or self._settings.per_instance * len(route.ready)
+            free = min(room, at_once - self._busy.get(route.algorithm, 0))
+            if free > 0:
+                found.append(Slots(route.algorithm, free, route.concurrency))
+            else:
+                self._hungry.add(route.algorithm)
+        return found
+
+    def _begin(self, one: Claim, lease_until: float) -> None:
+        run = _Run(Attempt(one, self._tools), lease_until)
+        self._runs[one.id] = run
+        self._busy[one.algorithm] = self._busy.get(one.algorithm, 0) + 1
+        RUNNING.set(len(self._runs))
+        run.task = asyncio.create_task(self._run(run), name=f"task-{one.id}")
+
+    async def _run(self, run: _Run) -> None:
+        """Run one attempt and write what became of it."""
+        one = run.attempt.claim
+        began = time.monotonic()
+        try:
+            with span(
+                f"task {one.algorithm}",
+                parent=one.traceparent,
+                algodock__task=str(one.id),
+                algodock__attempt=one.attempt,
+                algodock__queued_s=one.waited_s,
+            ) as handle:
+                outcome = await self._outcome(run)
+                served = run.attempt.served
+                handle.set(
+                    algodock__instance=str(served.instance_id) if served.instance_id else None,
+                    algodock__release=str(served.release_id) if served.release_id else None,
+                    algodock__commit=served.commit or None,
+                )
+                if outcome is not None:
+                    run.writing = True
+                    await self._ledger.write(outcome)
+        except asyncio.CancelledError:
+            if run.stop_reason is None:
+                raise
+        except Exception:
+            # Not written: the lease runs out, and the reconciler gives the task to another worker.
+            log.exception("attempt_not_written", task=str(one.id), attempt=one.attempt)
+        finally:
+            RAN.observe(time.monotonic() - began)
+            self._ended(one)
+
+    def _ended(self, one: Claim) -> None:
+        del self._runs[one.id]
+        self._busy[one.algorithm] -= 1
+        RUNNING.set(len(self._runs))
+        if self._hungry:
+            self._rung |= self._hungry
+            self._wanted.set()
+
+    async def _outcome(self, run: _Run) -> Outcome | None:
+        """Return what is to be written; None when the lease was lost and nothing may be."""
+        one = run.attempt.claim
+        try:
+            return await run.attempt.run()
+        except asyncio.CancelledError:
+            if run.stop_reason is None or run.task is None:
+                raise
+            run.task.uncancel()  # what follows may use timeouts of its own
+        if run.stop_reason == "cancel":
+            while not await run.attempt.stopped():  # noqa: ASYNC110  # only asking tells
+                await asyncio.sleep(ASK_STOPPED_EVERY_S)
+            error = task_error("Cancelled", "cancelled while it ran")
+            return End(one.id, one.attempt, "cancelled", error=error, served=run.attempt.served)
+        if run.stop_reason == "drain":
+            error = task_error("HandedBack", "the worker was stopped")
+            return GiveBack(one.id, one.attempt, "handed back", error=error, served=run.attempt.served)
+        log.warning("lease_lost", task=str(one.id), attempt=one.attempt)
+        return None
+
+    async def _keep_leases(self) -> None:
+        """Extend the leases of all that runs, three times in the length of a lease."""
+        period_s = self._settings.lease_s / 3
+        while True:
+            await asyncio.sleep(period_s)
+            held = {id_: run.attempt.claim.attempt for id_, run in self._runs.items()}
+            if not held:
+                continue
+            asked = time.monotonic()
+            try:
+                async with asyncio.timeout(period_s), self._db.transaction() as tx:
+                    kept = await lease.renew(tx, held, lease_s=self._settings.lease_s)
+            except Exception as error:  # noqa: BLE001  # the watch ends what cannot be kept
+                log.warning("leases_not_renewed", tasks=len(held), error=repr(error))
+                continue
+            self._renewed(held, kept, asked)
+
+    def _renewed(self, held: Iterable[UUID], kept: set[UUID], asked: float) -> None:
+        for id_ in held:
+            run = self._runs.get(id_)
+            if run is None:
+                continue
+            if id_ in kept:
+                run.lease_until = asked + self._settings.lease_s
+            else:
+                run.stop("lease lost")
+
+    async def _keep_watching(self) -> None:
+        """Stop what holds no lease any more, by our own clock, and what its owner cancelled."""
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            now = time.monotonic()
+            for run in list(self._runs.values()):
+                if now >= run.lease_until:
+                    run.stop("lease lost")
+            asked = [id_ for id_, run in self._runs.items() if run.stop_reason is None]
+            if not asked:
+                continue
+            try:
+                async with asyncio.timeout(self._settings.lease_s / 3), self._db.read() as session:
+                    cancelled = await lease.cancel_requests(session, asked)
+            except Exception as error:  # noqa: BLE001  # asked again in a moment
+                log.warning("cancel_requests_not_read", error=repr(error))
+                continue
+            for id_ in cancelled:
+                found = self._runs.get(id_)
+                if found is not None:
+                    found.stop("cancel")

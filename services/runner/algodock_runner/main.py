@@ -1,0 +1,141 @@
+"""The only place that wires the runner: its API and its worker."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from algodock_common.database import Database, migrate
+from algodock_common.messaging import Bus
+from algodock_common.storage import MinioObjectStore
+from algodock_common.web import InternalClient, serve, service_app
+from algodock_runner.clients.gateway import HttpGateway
+from algodock_runner.handlers.bell import Bell
+from algodock_runner.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from fastapi import FastAPI
+
+__all__ = ["SCHEMA", "api", "main", "worker"]
+
+SCHEMA = "runner"
+MIGRATIONS = "algodock_runner.migrations"
+
+
+def main(process: str = "api") -> None:
+    """Run one of the two processes until it is told to stop."""
+    settings = Settings()
+    serve({"api": api, "worker": worker}[process](settings), settings)
+
+
+def api(settings: Settings) -> FastAPI:
+    """Return the application that accepts tasks, reads the public inlet and reconciles."""
+    from algodock_runner.handlers.catalogue import Catalogue  # a worker needs none of these
+    from algodock_runner.handlers.inlet import Inlet
+    from algodock_runner.handlers.look import Desk
+    from algodock_runner.handlers.reconcile import Reconciler
+    from algodock_runner.handlers.submit import Submission
+    from algodock_runner.routes import router
+    from algodock_runner.subscribers import subscribe_api
+
+    gateway_url = settings.peers.gateway_url
+    bus = Bus(settings.kafka, settings.secrets, service="runner", instance=settings.platform.node_id)
+    db = Database(settings.database, schema=SCHEMA, source="/runner", bus=bus)
+    store = MinioObjectStore(settings.objects)
+    to_gateway = InternalClient(settings.peers.gateway_url, settings.secrets)
+    gateway = HttpGateway(to_gateway)
+    bell = Bell(bus, source="/runner")
+    catalogue = Catalogue(db, gateway)
+    submission = Submission(
+        db, store, catalogue, bell, limits=settings.tasks, callbacks=settings.callbacks, gateway_url=gateway_url
+    )
+    subscribe_api(bus, inlet=Inlet(db, submission, gateway), catalogue=catalogue)
+    reconciler = Reconciler(db, bell, catalogue, gateway_url=gateway_url)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.submission = submission
+        app.state.desk = Desk(db, store, limits=settings.tasks, gateway_url=gateway_url)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(to_gateway.close)
+            stack.push_async_callback(store.close)
+            await migrate(settings.database, schema=SCHEMA, migrations=MIGRATIONS)
+            for part in (bus, db, bell, reconciler):  # ended in the opposite order
+                await part.start()
+                stack.push_async_callback(part.stop)
+            yield
+
+    app = service_app(
+        "runner",
+        settings,
+        lifespan=lifespan,
+        checks={"postgres": db.check, "kafka": bus.check, "objects": store.ping},
+    )
+    app.include_router(router)
+    return app
+
+
+def worker(settings: Settings) -> FastAPI:
+    """Return the application that runs tasks and sends callbacks; over HTTP it only shows how it is."""
+    from redis.asyncio import Redis
+
+    from algodock_common.identifiers import uuid7  # the API needs none of these
+    from algodock_common.routing import RoutingFeed, RoutingTable
+    from algodock_runner.clients.callback_target import HttpCallbackTarget
+    from algodock_runner.clients.instances import HttpInstances, instance_session
+    from algodock_runner.clients.results import SignedResults
+    from algodock_runner.handlers.attempt import Tools
+    from algodock_runner.handlers.deliver import CallbackSender
+    from algodock_runner.handlers.ledger import Ledger
+    from algodock_runner.handlers.pool import Pool
+    from algodock_runner.subscribers import subscribe_worker
+
+    worker_id = f"worker-{settings.platform.node_id}-{uuid7().hex[-12:]}"
+    gateway_url = settings.peers.gateway_url
+    bus = Bus(settings.kafka, settings.secrets, service="worker", instance=worker_id)
+    db = Database(settings.database, schema=SCHEMA, source="/runner/worker", bus=bus)
+    store = MinioObjectStore(settings.objects)
+    redis = Redis.from_url(settings.redis.url.get_secret_value())
+    to_gateway = InternalClient(settings.peers.gateway_url, settings.secrets)
+    to_registry = InternalClient(settings.peers.registry_url, settings.secrets)
+    table = RoutingTable()
+    feed = RoutingFeed(bus, to_registry, table, redis, worker_id)
+    bell = Bell(bus, source="/runner/worker")
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for close in (to_gateway.close, to_registry.close, redis.aclose, store.close):
+                stack.push_async_callback(close)
+            await migrate(settings.database, schema=SCHEMA, migrations=MIGRATIONS)
+            session = await stack.enter_async_context(instance_session(4 * settings.worker.slots))
+            target = HttpCallbackTarget(
+                allow_private=settings.callbacks.allow_private, timeout_s=settings.callbacks.timeout_s
+            )
+            stack.push_async_callback(target.close)
+            sender = CallbackSender(
+                db, HttpGateway(to_gateway), target, settings=settings.callbacks, gateway_url=gateway_url
+            )
+            ledger = Ledger(db, bell, gateway_url=gateway_url, ended=sender.wake)
+            tools = Tools(
+                table=table,
+                instances=HttpInstances(session),
+                results=SignedResults(settings.objects, store, session),
+                store=store,
+                limits=settings.tasks,
+            )
+            pool = Pool(db, tools, ledger, settings=settings.worker, worker_id=worker_id)
+            subscribe_worker(bus, pool=pool)
+            for part in (bus, db, bell, feed, sender, ledger, pool):  # ended in the opposite order
+                await part.start()
+                stack.push_async_callback(part.stop)
+            yield
+
+    return service_app(
+        "worker",
+        settings,
+        lifespan=lifespan,
+        checks={"postgres": db.check, "kafka": bus.check, "objects": store.ping, "routes": feed.check},
+    )

@@ -1,0 +1,1 @@
+"""The runner's schema, step by step."""

@@ -1,0 +1,41 @@
+"""The algorithms that tasks may name, as the gateway tells of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from algodock_runner.domain.algorithms import KnownAlgorithm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from uuid import UUID
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from algodock_common.database import Transaction
+
+__all__ = ["find_algorithm", "remember"]
+
+_REMEMBER = sa.text("""
+INSERT INTO algorithms AS a (id, name, state, owner) VALUES (:id, :name, :state, :owner)
+ON CONFLICT (name) DO UPDATE SET id = :id, state = :state, owner = :owner, changed_at = now()
+WHERE (a.id, a.state, a.owner) IS DISTINCT FROM (:id, :state, :owner)
+""")
+
+_FIND = sa.text("""
+SELECT id, name, state, owner FROM algorithms WHERE name = :reference OR id = CAST(:id AS uuid)
+""")
+
+
+async def remember(tx: Transaction, algorithms: Iterable[KnownAlgorithm]) -> None:
+    """Write algorithms as they stand now."""
+    for one in algorithms:
+        await tx.session.execute(_REMEMBER, {"id": one.id, "name": one.name, "state": one.state, "owner": one.owner})
+
+
+async def find_algorithm(session: AsyncSession, reference: str, as_id: UUID | None) -> KnownAlgorithm | None:
+    """Return the algorithm of this name or id."""
+    row = (await session.execute(_FIND, {"reference": reference, "id": as_id})).mappings().first()
+    return None if row is None else KnownAlgorithm(**row)

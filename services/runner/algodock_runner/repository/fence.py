@@ -1,0 +1,199 @@
+"""The fence: a task is ended or given back only by who names the attempt that holds it.
+
+One statement a batch. What was claimed again meanwhile, or has ended, is not touched, and the
+caller learns which writes counted.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from algodock_common.events import TaskFinished
+from algodock_runner.domain.tasks import StoredResult, result_url
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from algodock_common.database import Transaction
+    from algodock_common.events import TaskError, TaskState
+
+__all__ = ["RUNNING", "WAITING", "End", "GiveBack", "Served", "end", "finished_event", "give_back"]
+
+RUNNING: tuple[TaskState, ...] = ("running",)
+WAITING: tuple[TaskState, ...] = ("accepted", "queued")
+
+
+Outcome = Literal["failed", "not started", "handed back", "lost"]
+"""How an attempt ended that did not end its task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Who served an attempt, as far as it is known."""
+
+    instance_id: UUID | None = None
+    release_id: UUID | None = None
+    commit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A terminal state for one task, held by ``attempt``."""
+
+    task_id: UUID
+    attempt: int
+    state: TaskState
+    result: StoredResult | None = None
+    error: TaskError | None = None
+    served: Served = Served()
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """One task back into the queue, after ``wait_s`` seconds; ``spent`` attempts count as failures."""
+
+    task_id: UUID
+    attempt: int
+    outcome: Outcome
+    wait_s: float = 0.0
+    spent: bool = False
+    error: TaskError | None = None
+    served: Served = Served()
+
+
+_END = sa.text("""
+WITH ended AS (
+    UPDATE tasks SET
+        state = e.state, finished_at = now(), lease_until = NULL, wakes_at = NULL,
+        instance_id = e.instance_id, release_id = e.release_id, commit = e.commit,
+        result_key = e.result_key, result_content_type = e.result_content_type,
+        result_bytes = e.result_bytes, result_inline = e.result_inline, error = CAST(e.error AS jsonb)
+    FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:attempts AS int[]), CAST(:states AS text[]),
+        CAST(:instance_ids AS uuid[]), CAST(:release_ids AS uuid[]), CAST(:commits AS text[]),
+        CAST(:result_keys AS text[]), CAST(:result_types AS text[]), CAST(:result_sizes AS bigint[]),
+        CAST(:result_inlines AS bytea[]), CAST(:errors AS text[])
+    ) AS e (id, attempt, state, instance_id, release_id, commit,
+        result_key, result_content_type, result_bytes, result_inline, error)
+    WHERE tasks.id = e.id AND tasks.attempt = e.attempt AND tasks.state = ANY(CAST(:before AS text[]))
+    RETURNING tasks.*
+), called AS (
+    INSERT INTO callbacks (task_id, owner, url)
+    SELECT id, owner, callback_url FROM ended WHERE callback_url IS NOT NULL
+)
+SELECT id, idempotency_key, state, algorithm, release_id, commit, attempt, result_key, result_content_type,
+    result_bytes, result_inline, error, metadata, finished_at, traceparent
+FROM ended
+""")
+
+_GIVE_BACK = sa.text("""
+WITH returned AS (
+    UPDATE tasks SET
+        state = 'queued', lease_until = NULL, queued_at = now(),
+        wakes_at = CASE WHEN b.wait_s > 0 THEN now() + make_interval(secs => b.wait_s) END,
+        failures = failures + CASE WHEN b.spent THEN 1 ELSE 0 END,
+        lost = lost + CASE WHEN b.outcome = 'lost' THEN 1 ELSE 0 END
+    FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:attempts AS int[]), CAST(:outcomes AS text[]), CAST(:waits AS float8[]),
+        CAST(:spent AS bool[]), CAST(:instance_ids AS uuid[]), CAST(:release_ids AS uuid[]),
+        CAST(:commits AS text[]), CAST(:errors AS text[])
+    ) AS b (id, attempt, outcome, wait_s, spent, instance_id, release_id, commit, error)
+    WHERE tasks.id = b.id AND tasks.attempt = b.attempt AND tasks.state = 'running'
+    RETURNING tasks.id, tasks.algorithm, tasks.attempt, tasks.worker_id, tasks.claimed_at, tasks.wakes_at,
+        b.outcome, b.instance_id, b.release_id, b.commit, b.error
+), noted AS (
+    INSERT INTO attempts (task_id, attempt, outcome, worker_id, instance_id, release_id, commit, error, started_at)
+    SELECT id, attempt, outcome, worker_id, instance_id, release_id, commit, CAST(error AS jsonb), claimed_at
+    FROM returned
+)
+SELECT DISTINCT algorithm FROM returned WHERE wakes_at IS NULL
+""")
+
+
+async def end(tx: Transaction, ends: Sequence[End], *, before: Sequence[TaskState], gateway_url: str) -> set[UUID]:
+    """End tasks that are in a state of ``before``, with their events and callbacks; return which ones were.
+
+    ``task.finished`` leaves with this transaction, so nobody hears of an end that did not happen.
+    """
+    if not ends:
+        return set()
+    results = [one.result for one in ends]
+    rows = await tx.session.execute(
+        _END,
+        {
+            "ids": [one.task_id for one in ends],
+            "attempts": [one.attempt for one in ends],
+            "states": [one.state for one in ends],
+            "instance_ids": [one.served.instance_id for one in ends],
+            "release_ids": [one.served.release_id for one in ends],
+            "commits": [one.served.commit for one in ends],
+            "result_keys": [result and result.key for result in results],
+            "result_types": [result and result.content_type for result in results],
+            "result_sizes": [None if result is None else result.size for result in results],
+            "result_inlines": [None if result is None else result.inline for result in results],
+            "errors": [_error(one.error) for one in ends],
+            "before": list(before),
+        },
+    )
+    spans = {one.task_id: one.traceparent for one in ends}
+    counted = set()
+    for row in rows.mappings():
+        tx.emit(finished_event(row, gateway_url), traceparent=spans[row["id"]] or row["traceparent"])
+        counted.add(UUID(int=row["id"].int))
+    return counted
+
+
+async def give_back(tx: Transaction, backs: Sequence[GiveBack]) -> set[str]:
+    """Put tasks back into the queue; return the algorithms of those that are due at once, to ring for."""
+    if not backs:
+        return set()
+    rows = await tx.session.execute(
+        _GIVE_BACK,
+        {
+            "ids": [one.task_id for one in backs],
+            "attempts": [one.attempt for one in backs],
+            "outcomes": [one.outcome for one in backs],
+            "waits": [one.wait_s for one in backs],
+            "spent": [one.spent for one in backs],
+            "instance_ids": [one.served.instance_id for one in backs],
+            "release_ids": [one.served.release_id for one in backs],
+            "commits": [one.served.commit for one in backs],
+            "errors": [_error(one.error) for one in backs],
+        },
+    )
+    return set(rows.scalars())
+
+
+def finished_event(row: sa.RowMapping, gateway_url: str) -> TaskFinished:
+    """Return the event of an ended task: what ``task.finished`` says, and its callback."""
+    inline: bytes | None = row["result_inline"]
+    finished_at: datetime = row["finished_at"]
+    return TaskFinished.model_validate(
+        {
+            "id": row["id"],
+            "idempotency_key": row["idempotency_key"],
+            "state": row["state"],
+            "algorithm": row["algorithm"],
+            "release_id": row["release_id"],
+            "commit": row["commit"],
+            "attempt": row["attempt"],
+            "result_url": result_url(gateway_url, row["id"]) if row["result_key"] else None,
+            "result_content_type": row["result_content_type"],
+            "result_bytes": row["result_bytes"],
+            "result": None if inline is None else json.loads(inline),
+            "error": row["error"] and json.loads(row["error"]),
+            "metadata": json.loads(row["metadata"]),
+            "finished_at": finished_at,
+        }
+    )
+
+
+def _error(error: TaskError | None) -> str | None:
+    return None if error is None else error.model_dump_json(exclude_none=True)

@@ -1,0 +1,58 @@
+"""What the runner reads from the environment, beside the sections that all services read."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from algodock_common.settings import CommonSettings
+
+__all__ = ["CallbackSettings", "Settings", "TaskSettings", "WorkerSettings"]
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+class TaskSettings(BaseSettings):
+    """``TASK_…``: what a task may be. Sizes in bytes, times in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="TASK_", extra="ignore", frozen=True)
+
+    max_input_bytes: int = Field(default=32 * MIB, ge=1)
+    inline_input_bytes: int = Field(default=16 * KIB, ge=0, description="larger inputs go to the object store")
+    inline_result_bytes: int = Field(default=16 * KIB, ge=0, description="JSON up to here travels with task.finished")
+    max_result_bytes: int = Field(default=100 * MIB, ge=1)
+    longest_wait_s: float = Field(default=86_400, gt=0, description="without a deadline a waiting task expires then")
+    result_link_s: float = Field(default=3600, gt=0, description="how long a link to a result works")
+
+
+class WorkerSettings(BaseSettings):
+    """``WORKER_…``: how one worker process works. Times in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="WORKER_", extra="ignore", frozen=True)
+
+    slots: int = Field(default=64, ge=1, description="tasks that run at once in this process")
+    per_instance: int = Field(default=16, ge=1, description="of them on one instance, where no concurrency is declared")
+    lease_s: float = Field(default=10, gt=0)
+    grace_s: float = Field(default=6, ge=0, description="what still runs so long after SIGTERM is handed back")
+
+
+class CallbackSettings(BaseSettings):
+    """``CALLBACK_…``: how callbacks are delivered. Times in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="CALLBACK_", extra="ignore", frozen=True)
+
+    allow_private: bool = Field(default=False, description="let callbacks go to loopback and private addresses")
+    timeout_s: float = Field(default=15, gt=0)
+    at_once: int = Field(default=32, ge=1)
+
+
+class Settings(CommonSettings):
+    """Every section that the runner's two processes read."""
+
+    def __init__(self) -> None:
+        """Read every section from the environment."""
+        super().__init__()
+        self.tasks = TaskSettings()
+        self.worker = WorkerSettings()
+        self.callbacks = CallbackSettings()
