@@ -29,5 +29,7 @@ VERBS = {
     "logs": Verb("algodock_cli.stack.verbs.logs", _HERE),
     "reset": Verb("algodock_cli.stack.verbs.reset", _HERE),
     "test": Verb("algodock_cli.stack.verbs.test", _HERE, takes_any_option=True),
+    "bench": Verb("algodock_cli.stack.verbs.bench", _HERE, takes_any_option=True),
+    "real": Verb("algodock_cli.real.verb", "For developers"),
     "lock": Verb("algodock_cli.stack.verbs.lock", "For developers"),
 }

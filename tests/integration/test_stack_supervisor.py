@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from algodock_cli.stack.data_folder import DataFolder
 from algodock_cli.stack.ports import is_free, temporary_port
 from algodock_cli.stack.programs import Process

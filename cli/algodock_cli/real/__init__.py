@@ -1,1 +1,1 @@
-"""Real servers for tests: Apache Kafka, MinIO, PostgreSQL and Redis, installed by their own package managers."""
+"""Real servers for tests: Apache Kafka, MinIO, PostgreSQL and Redis, each brought by its own package manager."""

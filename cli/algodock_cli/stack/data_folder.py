@@ -32,9 +32,13 @@ class DataFolder:
     @classmethod
     def here(cls, environment: Mapping[str, str]) -> DataFolder:
         """Return the data folder that the environment means, made if need be (mode 0700)."""
-        path = Path(environment.get("ALGODOCK_DATA_DIR") or project_folder() / ".algodock").expanduser().resolve()
+        return cls.at(Path(environment.get("ALGODOCK_DATA_DIR") or project_folder() / ".algodock").expanduser())
+
+    @classmethod
+    def at(cls, path: Path) -> DataFolder:
+        """Return the data folder of that path, made if need be (mode 0700)."""
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return cls(path)
+        return cls(path.resolve())
 
     @property
     def run(self) -> Path:
