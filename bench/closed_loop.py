@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from typing import cast
 from urllib.parse import urlsplit
 
 import uvloop
@@ -20,12 +21,11 @@ class _Caller(asyncio.Protocol):
         self.failures = 0
         self._request = request
         self._data = b""
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.WriteTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
-            transport.write(self._request)
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is none by inheritance
+        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self._data += data
@@ -36,8 +36,7 @@ class _Caller(asyncio.Protocol):
         self._data = b""
         self.answers += 1
         self.failures += b" 200 " not in head[:20]
-        if self._transport is not None:
-            self._transport.write(self._request)
+        self._transport.write(self._request)
 
 
 def run(url: str, request: bytes, connections: int, seconds: float) -> float:
@@ -52,9 +51,8 @@ def run(url: str, request: bytes, connections: int, seconds: float) -> float:
 async def _run(url: str, request: bytes, connections: int, seconds: float) -> float:
     parts = urlsplit(url)
     loop = asyncio.get_running_loop()
-    made = [
-        await loop.create_connection(lambda: _Caller(request), parts.hostname, parts.port) for _ in range(connections)
-    ]
+    host, port = parts.hostname or "127.0.0.1", parts.port or 80
+    made = [await loop.create_connection(lambda: _Caller(request), host, port) for _ in range(connections)]
     begun = time.perf_counter()
     await asyncio.sleep(seconds)
     took = time.perf_counter() - begun

@@ -21,7 +21,7 @@ class Answer:
     headers: dict[str, str]
     body: bytes
 
-    def json(self) -> Any:  # noqa: ANN401  # whatever the server said
+    def json(self) -> Any:  # whatever the server said
         """Return the body's JSON."""
         return json.loads(self.body)
 

@@ -72,7 +72,7 @@ class HttpDeployer:
         state: ReleaseState | None = None if answer is None else answer["state"]
         return state
 
-    async def _get(self, path: str) -> Any:  # noqa: ANN401  # JSON, which the callers read into their models
+    async def _get(self, path: str) -> Any:  # JSON, which the callers read into their models
         try:
             return await self._http.get(path)
         except NotFound:
