@@ -1,0 +1,1 @@
+"""The verbs that talk to a platform, here or elsewhere, through its gateway and nothing else."""
