@@ -91,6 +91,7 @@ class RoutingFeed:
         self._wanted = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._read_at = float("-inf")
         self._last_error: str | None = "no snapshot read yet"
         table.listen(self._changed.set)
         bus.subscribe(InstanceChanged, self._on_event)
@@ -134,7 +135,17 @@ class RoutingFeed:
             self._reading = asyncio.create_task(self._read(), name="routing-read")
         await asyncio.shield(self._reading)
 
+    async def refresh_if_older(self, seconds: float) -> None:
+        """Read the snapshot for a call that found no instance, unless it was read within ``seconds``.
+
+        A registry that does not answer changes nothing: the caller looks at the table again.
+        """
+        if asyncio.get_running_loop().time() - self._read_at >= seconds:
+            with contextlib.suppress(Exception):  # kept for ``check``, and reported by the loop that reads anyway
+                await self.refresh()
+
     async def _read(self) -> None:
+        self._read_at = asyncio.get_running_loop().time()
         try:
             snapshot = RouteSnapshot.model_validate(await self._registry.get("/internal/routes"))
         except Exception as error:

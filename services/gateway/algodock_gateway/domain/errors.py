@@ -1,0 +1,125 @@
+"""What can go wrong at the gateway, as its callers read it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from algodock_common.errors import (
+    NotFound,
+    PayloadTooLarge,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
+
+__all__ = [
+    "AlgorithmUnknown",
+    "AnswerOverdue",
+    "BodyTooLarge",
+    "CallQueueFull",
+    "CallWaitedTooLong",
+    "GitKeyRefused",
+    "InstanceFailed",
+    "KeyRefused",
+    "NoInstance",
+    "ServiceUnknown",
+]
+
+
+class KeyRefused(Unauthorized):
+    """There is no valid API key with the request; never says what was wrong with it."""
+
+    def __init__(self) -> None:
+        """Say the same for a missing and a wrong key."""
+        super().__init__("A valid API key is needed: Authorization: Bearer <key>.")
+
+
+class GitKeyRefused(Unauthorized):
+    """A git client must show an API key as its password; the challenge makes it ask for one."""
+
+    challenge: ClassVar[str] = 'Basic realm="AlgoDock", charset="UTF-8"'
+
+    def __init__(self) -> None:
+        """Tell git's user what the password is."""
+        super().__init__("Use any user name, and an API key as the password.")
+
+
+class AlgorithmUnknown(NotFound):
+    """There is no algorithm of this name."""
+
+    code = "algorithm-unknown"
+
+    def __init__(self, name: str) -> None:
+        """Name it, shortened: it is the caller's text."""
+        super().__init__(f"There is no algorithm {name[:63]!r}.")
+
+
+class ServiceUnknown(NotFound):
+    """The algorithm exists, and nothing of it was ever deployed."""
+
+    code = "service-unknown"
+
+    def __init__(self, name: str) -> None:
+        """Name it."""
+        super().__init__(f"Nothing of {name[:63]!r} was deployed yet.")
+
+
+class NoInstance(Unavailable):
+    """The algorithm is known, and no instance of it can take a call now."""
+
+    code = "no-instance"
+
+    def __init__(self, name: str, *, retry_after: float = 1) -> None:
+        """Name it, and say when to come again (seconds)."""
+        super().__init__(f"No instance of {name!r} is ready now.", retry_after=retry_after)
+
+
+class CallQueueFull(TooManyRequests):
+    """All of the service's slots are taken and its queue is full."""
+
+    code = "queue-full"
+
+    def __init__(self, name: str, concurrency: int, queue: int) -> None:
+        """Say the limits."""
+        super().__init__(
+            f"{name!r} takes {concurrency} calls at once and lets {queue} wait; both are full.",
+            retry_after=1,
+            concurrency=concurrency,
+            queue=queue,
+        )
+
+
+class CallWaitedTooLong(Unavailable):
+    """The call waited for a free slot as long as the service's timeout allows."""
+
+    code = "queue-timeout"
+
+    def __init__(self, name: str, seconds: float) -> None:
+        """Say how long."""
+        super().__init__(f"{name!r} had no free slot for {seconds:g} s.", retry_after=1)
+
+
+class BodyTooLarge(PayloadTooLarge):
+    """The request's body is past the limit."""
+
+    def __init__(self, limit: int) -> None:
+        """Say the limit (bytes)."""
+        super().__init__(f"The body may have at most {limit} bytes here.", limit_bytes=limit)
+
+
+class AnswerOverdue(UpstreamTimeout):
+    """The algorithm did not answer within its timeout."""
+
+    def __init__(self, name: str, seconds: float) -> None:
+        """Say how long was waited."""
+        super().__init__(f"{name!r} did not answer within {seconds:g} s.")
+
+
+class InstanceFailed(UpstreamFailed):
+    """The connection to the instance broke, or what it answered is no HTTP."""
+
+    def __init__(self, name: str) -> None:
+        """Say it without the inside's addresses."""
+        super().__init__(f"The instance of {name!r} ended the connection without an answer.")

@@ -1,0 +1,1 @@
+"""HTTP in: the raw inlets that stream (``/ai``, ``/git``, webhook, heartbeat), and the API beside them."""
