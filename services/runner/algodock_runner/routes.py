@@ -102,10 +102,15 @@ async def get_task(task_id: UUID, desk: TheDesk, owner: Owner) -> TaskView:
 
 
 @router.get("/{task_id}/result", response_class=Response)
-async def get_result(task_id: UUID, desk: TheDesk, owner: Owner) -> Response:
+async def get_result(
+    task_id: UUID,
+    desk: TheDesk,
+    owner: Owner,
+    link: Annotated[bool, Query(description="redirect to the object store whatever the size")] = False,  # noqa: FBT002
+) -> Response:
     """Return a small result, or redirect (307) to where a large one lies."""
     result = await desk.result(task_id, owner=owner)
-    if result.inline is None:
+    if link or result.inline is None:
         return RedirectResponse(await desk.link(result), headers={"cache-control": "no-store"})
     return Response(result.inline, headers={"content-type": result.content_type})
 
