@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 __all__ = ["command"]
 
-_ON_REAL_SERVERS = ("tests/integration", "tests/e2e", "tests/faults")
+_ON_REAL_SERVERS = (("tests/integration",), ("tests/e2e", "tests/faults"))
+"""What runs against real servers by default, each on servers that begin empty: what one leaves would wake the next."""
 
 
 def command(
@@ -33,17 +35,50 @@ def command(
     """
     from algodock_cli.stack.data_folder import project_folder
 
-    given = list(arguments or [])
     project = project_folder()
-    pytest = [sys.executable, "-m", "pytest", "-c", str(project / "pyproject.toml"), "--rootdir", str(project)]
-    if not real:
-        raise typer.Exit(subprocess.run([*pytest, *given], cwd=project, check=False).returncode)
+    given = [_seen_from(project, word) for word in arguments or []]
+    raise typer.Exit(_on_real_servers(project, given) if real else _pytest(project, given, {}))
 
-    from algodock_cli.real.servers import real_servers
+
+def _on_real_servers(project: Path, given: list[str]) -> int:
+    from algodock_cli.real.servers import named_servers, real_servers
+    from algodock_cli.stack.lifecycle import Stack
     from algodock_cli.stack.verbs.progress import steps
 
-    if not any((project / word.split("::", maxsplit=1)[0]).exists() for word in given):
-        given += [path for path in _ON_REAL_SERVERS if any((project / path).glob("**/test_*.py"))]
-    with real_servers(os.environ, progress=steps()) as environment:
-        ended = subprocess.run([*pytest, *given], cwd=project, env=os.environ | environment, check=False)
-    raise typer.Exit(ended.returncode)
+    suites = [[*_with_tests(project, suite), *given] for suite in _ON_REAL_SERVERS if _with_tests(project, suite)]
+    if any(_names_tests(project, word) for word in given):
+        suites = [given]
+    elif named_servers(os.environ):
+        suites = [[path for suite in _ON_REAL_SERVERS for path in _with_tests(project, suite)] + given]
+    # A platform that tests start on these servers must not meet what an earlier one kept on disk.
+    folder = os.environ.get("ALGODOCK_DATA_DIR") or str(project / ".algodock" / "real" / "platform")
+    codes = []
+    for suite in suites:
+        with real_servers(os.environ, progress=steps()) as named:
+            environment = {"ALGODOCK_DATA_DIR": folder, **named}
+            if "ALGODOCK_DATA_DIR" not in os.environ:
+                Stack(os.environ | environment).reset(progress=steps())
+            codes.append(_pytest(project, suite, environment))
+    return next((code for code in codes if code != 0), 0)
+
+
+def _pytest(project: Path, arguments: list[str], environment: dict[str, str]) -> int:
+    configuration = ["-c", str(project / "pyproject.toml"), "--rootdir", str(project)]
+    command = [sys.executable, "-P", "-m", "pytest", *configuration, *arguments]
+    return subprocess.run(command, cwd=project, env=os.environ | environment, check=False).returncode
+
+
+def _with_tests(project: Path, folders: tuple[str, ...]) -> list[str]:
+    return [folder for folder in folders if any((project / folder).glob("**/test_*.py"))]
+
+
+def _names_tests(project: Path, word: str) -> bool:
+    path = project / word.split("::", maxsplit=1)[0]
+    return path.exists() and not word.startswith("-")
+
+
+def _seen_from(project: Path, word: str) -> str:
+    """Return a path of the caller's as one that means the same in the project's folder, where pytest runs."""
+    here = Path.cwd()
+    path = here / word.split("::", maxsplit=1)[0]
+    return str(here / word) if here != project and path.exists() and not word.startswith("-") else word
