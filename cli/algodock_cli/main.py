@@ -23,9 +23,13 @@ def build(verb: str | None = None) -> typer.Typer:
 
     for name in [verb] if verb in VERBS else VERBS:
         found = VERBS[name]
+        module = import_module(found.module)
+        if found.group:
+            app.add_typer(module.app, name=name, rich_help_panel=found.panel)
+            continue
         settings = {"ignore_unknown_options": True} if found.takes_any_option else {}
-        command = import_module(found.module).command
-        app.command(name=name, context_settings=settings, rich_help_panel=found.panel)(command)
+        command = app.command(name=name, context_settings=settings, rich_help_panel=found.panel, hidden=found.hidden)
+        command(getattr(module, found.function))
     return app
 
 

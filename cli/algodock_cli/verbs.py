@@ -11,15 +11,23 @@ from dataclasses import dataclass
 __all__ = ["VERBS", "Verb"]
 
 _HERE = "The platform on this machine"
+_ALGORITHMS = "Algorithms, through the gateway"
+_CLIENT = "algodock_cli.client.verbs"
 
 
 @dataclass(frozen=True)
 class Verb:
-    """Where a verb is, and under which heading ``--help`` lists it."""
+    """Where a verb is, and under which heading ``--help`` lists it.
+
+    With ``group`` the module has a Typer ``app`` with verbs of its own instead of a function.
+    """
 
     module: str
     panel: str
     takes_any_option: bool = False
+    function: str = "command"
+    group: bool = False
+    hidden: bool = False
 
 
 VERBS = {
@@ -30,6 +38,22 @@ VERBS = {
     "reset": Verb("algodock_cli.stack.verbs.reset", _HERE),
     "test": Verb("algodock_cli.stack.verbs.test", _HERE, takes_any_option=True),
     "bench": Verb("algodock_cli.stack.verbs.bench", _HERE, takes_any_option=True),
+    "demo": Verb("algodock_cli.demo.verb", _HERE),
+    "init": Verb(f"{_CLIENT}.init", _ALGORITHMS),
+    "deploy": Verb(f"{_CLIENT}.deploy", _ALGORITHMS),
+    "services": Verb(f"{_CLIENT}.services", _ALGORITHMS),
+    "releases": Verb(f"{_CLIENT}.releases", _ALGORITHMS),
+    "build-log": Verb(f"{_CLIENT}.build_log", _ALGORITHMS),
+    "predict": Verb(f"{_CLIENT}.predict", _ALGORITHMS),
+    "task": Verb(f"{_CLIENT}.task", _ALGORITHMS, group=True),
+    "start": Verb(f"{_CLIENT}.lifecycle", _ALGORITHMS, function="start"),
+    "stop": Verb(f"{_CLIENT}.lifecycle", _ALGORITHMS, function="stop"),
+    "restart": Verb(f"{_CLIENT}.lifecycle", _ALGORITHMS, function="restart"),
+    "remove": Verb(f"{_CLIENT}.lifecycle", _ALGORITHMS, function="remove"),
+    "rollback": Verb(f"{_CLIENT}.rollback", _ALGORITHMS),
+    "register": Verb(f"{_CLIENT}.register", _ALGORITHMS),
+    "login": Verb(f"{_CLIENT}.login", _ALGORITHMS),
+    "git-credential": Verb(f"{_CLIENT}.login", _ALGORITHMS, function="git_credential", hidden=True),
     "real": Verb("algodock_cli.real.verb", "For developers"),
     "lock": Verb("algodock_cli.stack.verbs.lock", "For developers"),
 }
