@@ -12,7 +12,7 @@ import pytest
 
 from algodock_common.events import Event, InstanceChanged, Limits
 from algodock_common.identifiers import uuid7
-from algodock_common.routing import ROUTER_KEY, RouteSnapshot, RoutingFeed, RoutingTable, SnapshotInstance
+from algodock_common.routing import ROUTER_KEY, RouteSnapshot, RoutingFeed, RoutingTable
 
 ALGORITHM = uuid7()
 
@@ -36,17 +36,14 @@ def changed(
     )
 
 
-def snapshot(epoch: int, *instances: tuple[InstanceChanged, int]) -> RouteSnapshot:
-    return RouteSnapshot(
-        epoch=epoch,
-        instances=[SnapshotInstance(**data.model_dump(), sequence=sequence) for data, sequence in instances],
-    )
+def snapshot(epoch: int, *instances: InstanceChanged) -> RouteSnapshot:
+    return RouteSnapshot(epoch=epoch, instances=list(instances))
 
 
 def test_a_ready_instance_is_picked_and_counted_until_released() -> None:
     table, one = RoutingTable(), uuid7()
     assert table.pick("echo") is None
-    table.apply(changed(one), 1)
+    table.apply(changed(one))
     picked = table.pick("echo")
     assert picked is not None
     assert (picked.id, picked.in_flight) == (one, 1)
@@ -57,33 +54,33 @@ def test_a_ready_instance_is_picked_and_counted_until_released() -> None:
 def test_only_ready_instances_with_weight_are_picked() -> None:
     table = RoutingTable()
     for state in ("starting", "silent", "draining"):
-        table.apply(changed(uuid7(), state), 1)
-    table.apply(changed(uuid7(), weight=0), 1)
+        table.apply(changed(uuid7(), state))
+    table.apply(changed(uuid7(), weight=0))
     assert table.pick("echo") is None
 
 
 def test_an_older_or_repeated_event_changes_nothing() -> None:
     table, one = RoutingTable(), uuid7()
-    assert table.apply(changed(one, "draining"), 5)
-    assert not table.apply(changed(one, "ready"), 4)
-    assert not table.apply(changed(one, "ready"), 5)
+    assert table.apply(changed(one, "draining", epoch=5))
+    assert not table.apply(changed(one, "ready", epoch=4))
+    assert not table.apply(changed(one, "ready", epoch=5))
     assert table.pick("echo") is None
 
 
 def test_what_is_gone_does_not_come_back_by_a_late_event() -> None:
     table, one, never_seen = RoutingTable(), uuid7(), uuid7()
-    table.apply(changed(one), 1)
-    assert table.apply(changed(one, "gone"), 3)
-    assert not table.apply(changed(one), 2)
-    assert not table.apply(changed(never_seen, "gone"), 3)
-    assert not table.apply(changed(never_seen), 2)
+    table.apply(changed(one))
+    assert table.apply(changed(one, "gone", epoch=3))
+    assert not table.apply(changed(one, epoch=2))
+    assert not table.apply(changed(never_seen, "gone", epoch=3))
+    assert not table.apply(changed(never_seen, epoch=2))
     assert table.pick("echo") is None
 
 
 def test_the_least_loaded_for_its_weight_is_picked_and_equals_take_turns() -> None:
     table, small, large = RoutingTable(), uuid7(), uuid7()
-    table.apply(changed(small, weight=1, port=1), 1)
-    table.apply(changed(large, weight=3, port=2), 1)
+    table.apply(changed(small, weight=1, port=1))
+    table.apply(changed(large, weight=3, port=2))
     counts = {small: 0, large: 0}
     for _ in range(8):
         picked = table.pick("echo")
@@ -95,7 +92,7 @@ def test_the_least_loaded_for_its_weight_is_picked_and_equals_take_turns() -> No
 def test_turns_are_taken_among_idle_equals() -> None:
     table = RoutingTable()
     for port in (1, 2, 3):
-        table.apply(changed(uuid7(), port=port), 1)
+        table.apply(changed(uuid7(), port=port))
     seen = set()
     for _ in range(3):
         picked = table.pick("echo")
@@ -107,8 +104,8 @@ def test_turns_are_taken_among_idle_equals() -> None:
 
 def test_avoided_and_suspected_instances_are_passed_over_while_there_is_another() -> None:
     table, one, two = RoutingTable(), uuid7(), uuid7()
-    table.apply(changed(one, port=1), 1)
-    table.apply(changed(two, port=2), 1)
+    table.apply(changed(one, port=1))
+    table.apply(changed(two, port=2))
     suspect = table.instance(one)
     assert suspect is not None
     suspect.suspect()
@@ -120,8 +117,8 @@ def test_avoided_and_suspected_instances_are_passed_over_while_there_is_another(
 
 def test_a_snapshot_drops_what_it_lacks_but_not_what_is_newer_than_it() -> None:
     table, old, new = RoutingTable(), uuid7(), uuid7()
-    table.apply(changed(old, epoch=3), 1)
-    table.apply(changed(new, epoch=5, port=9), 1)
+    table.apply(changed(old, epoch=3))
+    table.apply(changed(new, epoch=5, port=9))
     assert table.load(snapshot(4))
     assert table.instance(old) is None
     assert table.instance(new) is not None
@@ -130,18 +127,18 @@ def test_a_snapshot_drops_what_it_lacks_but_not_what_is_newer_than_it() -> None:
 
 def test_only_a_snapshot_raises_the_epoch_and_it_applies_what_is_newer() -> None:
     table, one = RoutingTable(), uuid7()
-    table.apply(changed(one, epoch=7), 1)
+    table.apply(changed(one, epoch=7))
     assert table.epoch == 0
-    assert table.load(snapshot(9, (changed(one, "draining", epoch=9), 2)))
+    assert table.load(snapshot(9, changed(one, "draining", epoch=9)))
     assert table.epoch == 9
     assert table.pick("echo") is None
-    assert not table.load(snapshot(9, (changed(one, "draining", epoch=9), 2)))
+    assert not table.load(snapshot(9, changed(one, "draining", epoch=9)))
 
 
 def test_a_registry_that_began_anew_is_believed() -> None:
     table, old, new = RoutingTable(), uuid7(), uuid7()
-    table.load(snapshot(40, (changed(old, epoch=40), 9)))
-    table.load(snapshot(2, (changed(new, epoch=2), 1)))
+    table.load(snapshot(40, changed(old, epoch=40)))
+    table.load(snapshot(2, changed(new, epoch=2)))
     assert table.epoch == 2
     picked = table.pick("echo")
     assert picked is not None
@@ -151,32 +148,32 @@ def test_a_registry_that_began_anew_is_believed() -> None:
 def test_draining_tells_what_is_in_flight_and_the_last_release_is_heard() -> None:
     table, one, told = RoutingTable(), uuid7(), []
     table.listen(lambda: told.append(dict(table.draining())))
-    table.apply(changed(one), 1)
+    table.apply(changed(one))
     call = table.pick("echo")
     assert call is not None
-    table.apply(changed(one, "draining"), 2)
+    table.apply(changed(one, "draining", epoch=2))
     assert told[-1] == {str(one): 1}
     table.release(call)
     assert told[-1] == {str(one): 0}
-    table.apply(changed(one, "gone"), 3)
+    table.apply(changed(one, "gone", epoch=3))
     assert told[-1] == {}
 
 
 def test_a_call_on_an_instance_that_went_is_released_without_harm() -> None:
     table, one = RoutingTable(), uuid7()
-    table.apply(changed(one), 1)
+    table.apply(changed(one))
     call = table.pick("echo")
     assert call is not None
-    table.apply(changed(one, "gone"), 2)
+    table.apply(changed(one, "gone", epoch=2))
     table.release(call)
     assert call.in_flight == 0
 
 
 def test_the_newest_ready_instances_limits_hold() -> None:
     table = RoutingTable()
-    table.apply(changed(uuid7(), epoch=2, limits=Limits(concurrency=8)), 1)
-    table.apply(changed(uuid7(), epoch=1, limits=Limits(concurrency=4)), 1)
-    table.apply(changed(uuid7(), "starting", epoch=3, limits=Limits(concurrency=1)), 1)
+    table.apply(changed(uuid7(), epoch=2, limits=Limits(concurrency=8)))
+    table.apply(changed(uuid7(), epoch=1, limits=Limits(concurrency=4)))
+    table.apply(changed(uuid7(), "starting", epoch=3, limits=Limits(concurrency=1)))
     route = table.route("echo")
     assert route is not None
     assert route.concurrency == 8
@@ -236,9 +233,8 @@ class Events:
         assert event is InstanceChanged
         self.handler = handler
 
-    async def send(self, data: InstanceChanged, sequence: int) -> None:
-        event = Event[InstanceChanged].of(data, source="/registry").model_copy(update={"sequence": sequence})
-        await self.handler(event)
+    async def send(self, data: InstanceChanged) -> None:
+        await self.handler(Event[InstanceChanged].of(data, source="/registry"))
 
 
 class World:
@@ -259,7 +255,7 @@ async def world() -> AsyncIterator[World]:
 
 async def test_the_first_snapshot_fills_the_table_and_is_acknowledged(world: World) -> None:
     one = uuid7()
-    world.registry.snapshot = snapshot(4, (changed(one), 1))
+    world.registry.snapshot = snapshot(4, changed(one))
     await world.feed.start()
     await world.feed.check()
     assert world.table.pick("echo") is not None
@@ -271,8 +267,8 @@ async def test_an_event_acts_at_once_but_its_epoch_is_acknowledged_only_after_a_
     await world.redis.until(lambda key: key.get("epoch") == 0)
     world.registry.gate.clear()
     one = uuid7()
-    world.registry.snapshot = snapshot(2, (changed(one, epoch=2), 1))
-    await world.events.send(changed(one, epoch=2), 1)
+    world.registry.snapshot = snapshot(2, changed(one, epoch=2))
+    await world.events.send(changed(one, epoch=2))
     assert world.table.pick("echo") is not None
     assert world.table.epoch == 0
     world.registry.gate.set()
@@ -286,8 +282,8 @@ async def test_a_reading_that_began_before_the_event_is_not_taken_for_its_proof(
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     one = uuid7()
-    world.registry.snapshot = snapshot(3, (changed(one, epoch=3), 1))
-    await world.events.send(changed(one, epoch=3), 1)
+    world.registry.snapshot = snapshot(3, changed(one, epoch=3))
+    await world.events.send(changed(one, epoch=3))
     world.registry.gate.set()
     await early
     await world.redis.until(lambda key: key.get("epoch") == 3)
@@ -295,11 +291,11 @@ async def test_a_reading_that_began_before_the_event_is_not_taken_for_its_proof(
 
 async def test_a_drain_is_shown_with_its_calls_in_flight_until_they_end(world: World) -> None:
     one = uuid7()
-    world.registry.snapshot = snapshot(1, (changed(one), 1))
+    world.registry.snapshot = snapshot(1, changed(one))
     await world.feed.start()
     call = world.table.pick("echo")
     assert call is not None
-    await world.events.send(changed(one, "draining", epoch=2), 2)
+    await world.events.send(changed(one, "draining", epoch=2))
     await world.redis.until(lambda key: key.get("draining") == {str(one): 1})
     world.table.release(call)
     await world.redis.until(lambda key: key.get("draining") == {str(one): 0})
@@ -307,7 +303,7 @@ async def test_a_drain_is_shown_with_its_calls_in_flight_until_they_end(world: W
 
 async def test_a_registry_that_is_down_leaves_the_table_and_shows_in_the_check(world: World) -> None:
     one = uuid7()
-    world.registry.snapshot = snapshot(1, (changed(one), 1))
+    world.registry.snapshot = snapshot(1, changed(one))
     await world.feed.start()
     world.registry.down = True
     with pytest.raises(ConnectionError):

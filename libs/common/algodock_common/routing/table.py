@@ -13,24 +13,17 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field
 
 from algodock_common.events import InstanceChanged, InstanceState, Limits
-from algodock_common.events.envelope import Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from uuid import UUID
 
-__all__ = ["Instance", "Route", "RouteSnapshot", "RoutingTable", "SnapshotInstance"]
+__all__ = ["Instance", "Route", "RouteSnapshot", "RoutingTable"]
 
 SUSPECT_S = 1.0
 """Seconds that an instance which refused a connection is passed over while another one is there."""
 
 _TOMBSTONES = 4096
-
-
-class SnapshotInstance(InstanceChanged):
-    """One instance of the registry's snapshot: the event's data, and the sequence it stands at."""
-
-    sequence: Sequence = 0
 
 
 class RouteSnapshot(BaseModel):
@@ -39,7 +32,7 @@ class RouteSnapshot(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     epoch: int = Field(ge=0)
-    instances: list[SnapshotInstance]
+    instances: list[InstanceChanged]
 
 
 class Instance:
@@ -47,17 +40,17 @@ class Instance:
 
     __slots__ = (
         "_lost_until", "algorithm", "algorithm_id", "base_url", "commit", "draining", "epoch", "host", "id",
-        "in_flight", "limits", "port", "release_id", "sequence", "state", "weight",
+        "in_flight", "limits", "port", "release_id", "state", "weight",
     )  # fmt: skip
 
-    def __init__(self, data: InstanceChanged, sequence: int) -> None:
+    def __init__(self, data: InstanceChanged) -> None:
         """Make the instance of an event's data."""
         self.id = data.instance_id
         self.in_flight = 0
         self._lost_until = 0.0
-        self.update(data, sequence)
+        self.update(data)
 
-    def update(self, data: InstanceChanged, sequence: int) -> None:
+    def update(self, data: InstanceChanged) -> None:
         """Take over what an event says."""
         self.algorithm = data.algorithm
         self.algorithm_id = data.algorithm_id
@@ -70,7 +63,6 @@ class Instance:
         self.weight = data.weight
         self.limits = data.limits
         self.epoch = data.epoch
-        self.sequence = sequence
         self.draining = data.state in {"draining", "gone"}
 
     @property
@@ -156,8 +148,8 @@ class Route:
 class RoutingTable:
     """Algorithm to instances, in memory.
 
-    Events may come twice, late and out of order: per instance only a higher sequence is applied,
-    and what is gone does not come back by an old event. ``epoch`` is the highest registry epoch
+    Events may come twice, late and out of order: each change of an instance has an epoch of its own,
+    only a higher one is applied, and what is gone does not come back by an old event. ``epoch`` is the highest registry epoch
     that this table has *wholly* seen; only a snapshot proves that, because events of different
     algorithms travel in different partitions and overtake each other.
     """
@@ -186,9 +178,9 @@ class RoutingTable:
         """Return one instance, or None."""
         return self._instances.get(instance_id)
 
-    def apply(self, data: InstanceChanged, sequence: int) -> bool:
+    def apply(self, data: InstanceChanged) -> bool:
         """Apply one event; return False when the table already knows as much or more."""
-        changed = self._apply(data, sequence)
+        changed = self._apply(data)
         if changed:
             self._tell()
         return changed
@@ -203,16 +195,16 @@ class RoutingTable:
         changed = False
         if snapshot.epoch < self.epoch:
             for known in list(self._instances.values()):
-                self._drop(known, known.sequence)
+                self._drop(known, known.epoch)
             self._gone.clear()
             self.epoch = 0
         present = set()
         for one in snapshot.instances:
             present.add(one.instance_id)
-            changed |= self._apply(one, one.sequence)
+            changed |= self._apply(one)
         for missing in [one for one in self._instances.values() if one.id not in present]:
             if missing.epoch <= snapshot.epoch:
-                self._drop(missing, missing.sequence)
+                self._drop(missing, missing.epoch)
                 changed = True
         if snapshot.epoch > self.epoch:
             self.epoch = snapshot.epoch
@@ -236,30 +228,30 @@ class RoutingTable:
         """Return the instances that drain, with this router's calls still in flight on each."""
         return {str(one.id): one.in_flight for one in self._instances.values() if one.draining}
 
-    def _apply(self, data: InstanceChanged, sequence: int) -> bool:
+    def _apply(self, data: InstanceChanged) -> bool:
         known = self._instances.get(data.instance_id)
-        seen = known.sequence if known is not None else self._gone.get(data.instance_id)
-        if seen is not None and sequence <= seen:
+        seen = known.epoch if known is not None else self._gone.get(data.instance_id)
+        if seen is not None and data.epoch <= seen:
             return False
         if data.state == "gone":
             if known is None:
-                self._bury(data.instance_id, sequence)
+                self._bury(data.instance_id, data.epoch)
                 return False
-            self._drop(known, sequence)
+            self._drop(known, data.epoch)
             return True
         route = self._routes.get(data.algorithm)
         if route is None:
             route = self._routes[data.algorithm] = Route(data.algorithm, data.algorithm_id)
         if known is None:
-            known = self._instances[data.instance_id] = Instance(data, sequence)
+            known = self._instances[data.instance_id] = Instance(data)
         else:
-            known.update(data, sequence)
+            known.update(data)
         route.instances[known.id] = known
         route.arrange()
         return True
 
-    def _drop(self, instance: Instance, sequence: int) -> None:
-        self._bury(instance.id, sequence)
+    def _drop(self, instance: Instance, epoch: int) -> None:
+        self._bury(instance.id, epoch)
         instance.state = "gone"
         instance.draining = True
         del self._instances[instance.id]
@@ -267,8 +259,8 @@ class RoutingTable:
         route.instances.pop(instance.id, None)
         route.arrange()
 
-    def _bury(self, instance_id: UUID, sequence: int) -> None:
-        self._gone[instance_id] = sequence
+    def _bury(self, instance_id: UUID, epoch: int) -> None:
+        self._gone[instance_id] = epoch
         if len(self._gone) > _TOMBSTONES:
             self._gone.popitem(last=False)
 
