@@ -156,8 +156,7 @@ class RoutingFeed:
 
     async def _on_event(self, event: Event[InstanceChanged]) -> None:
         data = event.data
-        # Not the envelope's sequence: the snapshot knows an instance only by its own epoch.
-        self.table.apply(data, data.epoch)
+        self.table.apply(data)
         if data.epoch > self.table.epoch:
             self._wanted.set()  # a snapshot proves the epoch
 

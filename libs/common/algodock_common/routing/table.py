@@ -149,9 +149,9 @@ class RoutingTable:
     """Algorithm to instances, in memory.
 
     Events may come twice, late and out of order: each change of an instance has an epoch of its own,
-    only a higher one is applied, and what is gone does not come back by an old event. ``epoch`` is the highest registry epoch
-    that this table has *wholly* seen; only a snapshot proves that, because events of different
-    algorithms travel in different partitions and overtake each other.
+    only a higher one is applied, and what is gone does not come back by an old event. ``epoch`` is the
+    highest registry epoch that this table has *wholly* seen; only a snapshot proves that, because
+    events of different algorithms travel in different partitions and overtake each other.
     """
 
     def __init__(self) -> None:
