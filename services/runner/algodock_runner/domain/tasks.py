@@ -108,10 +108,10 @@ class TaskView(BaseModel):
         return self.state in TASK_TERMINAL_STATES
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], *, gateway_url: str) -> TaskView:
+    def of(cls, row: Mapping[Any, Any], *, gateway_url: str) -> TaskView:
         """Read a row of the repository."""
-        callback = row["callback_state"] and CallbackView(
-            state=row["callback_state"], attempts=row["callback_attempts"]
-        )
+        callback = None
+        if row["callback_state"] is not None:
+            callback = CallbackView(state=row["callback_state"], attempts=row["callback_attempts"])
         url = result_url(gateway_url, row["id"]) if row["result_key"] else None
-        return cls.model_validate(dict(row) | {"result_url": url, "callback": callback or None})
+        return cls.model_validate(dict(row) | {"result_url": url, "callback": callback})

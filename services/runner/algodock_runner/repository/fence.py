@@ -188,8 +188,8 @@ def finished_event(row: sa.RowMapping, gateway_url: str) -> TaskFinished:
             "result_content_type": row["result_content_type"],
             "result_bytes": row["result_bytes"],
             "result": None if inline is None else json.loads(inline),
-            "error": row["error"] and json.loads(row["error"]),
-            "metadata": json.loads(row["metadata"]),
+            "error": row["error"],
+            "metadata": row["metadata"],
             "finished_at": finished_at,
         }
     )

@@ -118,13 +118,13 @@ async def accept(
         .mappings()
         .first()
     )
-    return None if row is None else _view(row, gateway_url)
+    return None if row is None else TaskView.of(row, gateway_url=gateway_url)
 
 
 async def find(session: AsyncSession, task_id: UUID, *, owner: str | None, gateway_url: str) -> TaskView | None:
     """Return the task, or None when there is none that ``owner`` (None: anybody) may see."""
     row = (await session.execute(_FIND, {"id": task_id, "owner": owner})).mappings().first()
-    return None if row is None else _view(row, gateway_url)
+    return None if row is None else TaskView.of(row, gateway_url=gateway_url)
 
 
 async def find_by_key(
@@ -132,7 +132,7 @@ async def find_by_key(
 ) -> tuple[TaskView, bytes] | None:
     """Return the task that ``owner`` made with this idempotency key, and the hash of its request."""
     row = (await session.execute(_FIND_BY_KEY, {"owner": owner, "key": key})).mappings().first()
-    return None if row is None else (_view(row, gateway_url), bytes(row["request_hash"]))
+    return None if row is None else (TaskView.of(row, gateway_url=gateway_url), bytes(row["request_hash"]))
 
 
 async def listed(session: AsyncSession, wanted: Filter, *, gateway_url: str) -> list[TaskView]:
@@ -147,7 +147,7 @@ async def listed(session: AsyncSession, wanted: Filter, *, gateway_url: str) -> 
     where = " AND ".join(conditions[name] for name in values) or "true"
     statement = sa.text(f"{_VIEW} WHERE {where} ORDER BY t.id DESC LIMIT :limit")
     rows = await session.execute(statement, values | {"limit": wanted.limit})
-    return [_view(row, gateway_url) for row in rows.mappings()]
+    return [TaskView.of(row, gateway_url=gateway_url) for row in rows.mappings()]
 
 
 async def result_of(session: AsyncSession, task_id: UUID, *, owner: str | None) -> Result | None:
@@ -161,7 +161,7 @@ async def result_of(session: AsyncSession, task_id: UUID, *, owner: str | None) 
         size=row["result_bytes"],
         inline=row["result_inline"],
     )
-    return Result(row["state"], stored or None, row["error"] and json.loads(row["error"]))
+    return Result(row["state"], stored or None, row["error"])
 
 
 async def lock(tx: Transaction, task_id: UUID, *, owner: str | None) -> tuple[TaskState, int] | None:
@@ -173,8 +173,3 @@ async def lock(tx: Transaction, task_id: UUID, *, owner: str | None) -> tuple[Ta
 async def request_cancel(tx: Transaction, task_id: UUID) -> None:
     """Note that the task is to stop; the worker that runs it, or the reconciler, ends it."""
     await tx.session.execute(_REQUEST_CANCEL, {"id": task_id})
-
-
-def _view(row: sa.RowMapping, gateway_url: str) -> TaskView:
-    decoded = dict(row) | {"metadata": json.loads(row["metadata"]), "error": row["error"] and json.loads(row["error"])}
-    return TaskView.of(decoded, gateway_url=gateway_url)

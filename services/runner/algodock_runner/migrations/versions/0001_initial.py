@@ -70,7 +70,7 @@ COMMENTS = {
     "expires_at": "when it expires unless a worker has it: the deadline, or the longest wait",
     "wakes_at": "set while it waits for not_before or for its next attempt; no worker takes it then",
     "body_key": "where the input lies when it is too large for the row",
-    "result_inline": "a small JSON result, the same bytes as the object's",
+    "result_inline": "a small JSON result: the same bytes that the object has",
     "claimed_at": "start of this attempt; started_at is that of the first",
 }
 
@@ -157,9 +157,7 @@ def upgrade() -> None:
         op.execute(f"COMMENT ON COLUMN tasks.{column} IS '{comment}'")
     for index in INDEXES:
         op.execute(index)
-    op.execute(
-        "COMMENT ON TABLE attempts IS 'attempts that did not end their task; the last one is in the task''s row'"
-    )
+    op.execute("COMMENT ON TABLE attempts IS 'attempts that did not end their task; the last one is in its row'")
     op.execute("CREATE INDEX callbacks_due ON callbacks (next_at) WHERE state = 'pending'")
     op.execute("CREATE INDEX dead_letters_by_time ON dead_letters (stored_at)")
 
