@@ -11,6 +11,8 @@ import pytest
 
 if TYPE_CHECKING:
     from algodock_common.settings import DatabaseSettings, KafkaSettings, ObjectStoreSettings, RedisSettings
+    from tests.outside.callbacks import Receiver
+    from tests.outside.platform import Platform
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +21,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 
     Servers that the environment names already are used as they are.
     """
-    from algodock_cli.stack import EmbeddedServers  # noqa: PLC0415  # only tests that need servers pay for the import
+    from algodock_cli.stack import EmbeddedServers  # only tests that need servers pay for the import
 
     with EmbeddedServers(Path(tmp_path_factory.mktemp("servers"))) as running:
         yield running.environment
@@ -38,7 +40,7 @@ def server_environment(servers: dict[str, str]) -> Iterator[dict[str, str]]:
 @pytest.fixture
 def database_settings(server_environment: dict[str, str]) -> DatabaseSettings:
     """Settings of the running PostgreSQL."""
-    from algodock_common.settings import DatabaseSettings  # noqa: PLC0415
+    from algodock_common.settings import DatabaseSettings
 
     return DatabaseSettings()  # type: ignore[call-arg]
 
@@ -46,7 +48,7 @@ def database_settings(server_environment: dict[str, str]) -> DatabaseSettings:
 @pytest.fixture
 def kafka_settings(server_environment: dict[str, str]) -> KafkaSettings:
     """Settings of the running broker."""
-    from algodock_common.settings import KafkaSettings  # noqa: PLC0415
+    from algodock_common.settings import KafkaSettings
 
     return KafkaSettings()  # type: ignore[call-arg]
 
@@ -54,7 +56,7 @@ def kafka_settings(server_environment: dict[str, str]) -> KafkaSettings:
 @pytest.fixture
 def redis_settings(server_environment: dict[str, str]) -> RedisSettings:
     """Settings of the running Redis."""
-    from algodock_common.settings import RedisSettings  # noqa: PLC0415
+    from algodock_common.settings import RedisSettings
 
     return RedisSettings()  # type: ignore[call-arg]
 
@@ -62,6 +64,24 @@ def redis_settings(server_environment: dict[str, str]) -> RedisSettings:
 @pytest.fixture
 def object_store_settings(server_environment: dict[str, str]) -> ObjectStoreSettings:
     """Settings of the running S3 store."""
-    from algodock_common.settings import ObjectStoreSettings  # noqa: PLC0415
+    from algodock_common.settings import ObjectStoreSettings
 
     return ObjectStoreSettings()  # type: ignore[call-arg]
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """Start a whole platform once, as ``algodock up`` does; tests reach it from outside."""
+    from tests.outside.platform import running_platform
+
+    with running_platform(tmp_path_factory.mktemp("platform")) as running:
+        yield running
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Listen for callbacks."""
+    from tests.outside.callbacks import Receiver
+
+    with Receiver.listening() as listening:
+        yield listening

@@ -1,0 +1,111 @@
+"""The one sentence: push → deploy → register → predict → task → result → callback, and its traces."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.outside.callbacks import Receiver
+from tests.outside.platform import Platform, eventually
+from tests.outside.traces import Edge, Traces
+
+PUSH_TO_LIVE = {
+    Edge("gateway", "http", "gitea-sync"),
+    Edge("gitea-sync", "code.pushed", "deployer"),
+    Edge("deployer", "http", "registry"),
+    Edge("deployer", "release.events", "registry"),
+    Edge("deployer", "release.events", "gateway"),
+    Edge("registry", "instance.events", "deployer"),
+    Edge("registry", "instance.events", "gateway"),
+    Edge("registry", "instance.events", "worker"),
+}
+"""From the webhook to the moment when every router knows the new instance."""
+
+SUBMIT_TO_CALLBACK = {
+    Edge("gateway", "http", "runner"),
+    Edge("worker", "task.finished", "gateway"),
+}
+"""From the submission to the long poll's end. The worker claims from the table, so no edge leads to it: it goes on
+with the submission's trace."""
+
+
+@pytest.mark.timeout(300)
+def test_push_deploy_register_predict_task_result_callback(
+    platform: Platform, tmp_path: Path, receiver: Receiver
+) -> None:
+    echo = platform.repository(tmp_path, "path")
+    commit = echo.commit_echo("one")
+
+    told = echo.push()
+    release = _live(platform, echo.name, commit)
+    assert [step["name"] for step in release["steps"]], "every step is told with its times"
+    assert "remote:" in told, "the pusher reads what becomes of the push"
+
+    service = platform.service(echo.name)
+    assert (service["status"], service["host"]) == ("running", "127.0.0.1")
+    found = platform.call("GET", f"/api/v1/registry/discover/{echo.name}").json()
+    assert [one["port"] for one in found["instances"]] == [service["port"]]
+
+    answer = platform.predict(echo.name, {"input_data": ["这是一个测试文本"], "batch_id": "test_001"})
+    assert answer.json() == {"version": "one", "got": {"input_data": ["这是一个测试文本"], "batch_id": "test_001"}}
+
+    task = _submit(platform, echo.name, receiver)
+    finished = platform.finished(task["id"])
+    assert finished["state"] == "succeeded"
+
+    assert platform.result(task["id"]).json() == {"version": "one", "got": {"x": [1, 2]}}
+
+    callback = eventually(lambda: receiver.signed(platform.callback_secret, task["id"]), 30)
+    assert callback is not None
+    assert (callback["state"], callback["commit"]) == ("succeeded", commit)
+
+    _has_its_edges(Traces(platform.traces), commit, task["id"])
+
+
+def _live(platform: Platform, name: str, commit: str) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        release = platform.release_of(name, commit)
+        assert release is None or release["state"] != "failed", release
+        return release if release and release["state"] == "live" else None
+
+    release = eventually(look, 180)
+    assert release is not None
+    return release
+
+
+def _submit(platform: Platform, name: str, receiver: Receiver) -> dict[str, Any]:
+    body = {
+        "algorithm": name,
+        "input": {"x": [1, 2]},
+        "callback_url": receiver.url,
+        "idempotency_key": uuid4().hex,
+    }
+    made = platform.call("POST", "/api/v1/tasks", json=body)
+    assert made.status_code == 202, made.text
+    again = platform.call("POST", "/api/v1/tasks", json=body)
+    assert again.json()["id"] == made.json()["id"], "the same key and body are the same task"
+    task: dict[str, Any] = made.json()
+    return task
+
+
+def _has_its_edges(traces: Traces, commit: str, task_id: str) -> None:
+    (pushed,) = eventually(lambda: traces.of("algodock.commit", commit))
+    _arrived(traces, pushed, PUSH_TO_LIVE)
+    assert traces.names(pushed)["deployer"] >= {"build", "start", "probe", "switch"}
+
+    (submitted,) = traces.of("algodock.task_id", task_id)
+    _arrived(traces, submitted, SUBMIT_TO_CALLBACK)
+    assert any("callback" in name for names in traces.names(submitted).values() for name in names)
+    assert pushed in traces.links(submitted), "the task is linked to the release that served it"
+
+
+def _arrived(traces: Traces, trace_id: str, wanted: set[Edge]) -> None:
+    """Wait for the edges: a consumer's span ends, and is written, after what it caused was seen."""
+    end = time.monotonic() + 15
+    while (missing := wanted - traces.edges(trace_id)) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not missing, f"there is only {sorted(traces.edges(trace_id))}"

@@ -1,0 +1,174 @@
+"""A whole platform, started and ended by the command, reached by HTTP, git and Kafka only."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import httpx
+import psutil
+import pytest
+
+from tests.outside.repository import Repository
+
+__all__ = ["Platform", "eventually", "running_platform"]
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+TERMINAL = frozenset({"succeeded", "failed", "cancelled", "expired"})
+Found = TypeVar("Found")
+
+
+def eventually(look: Callable[[], Found], seconds: float = 60, every: float = 0.05) -> Found:
+    """Return the first answer of ``look`` that is true; fail with the last one when there is none in time.
+
+    A connection that breaks is no answer: services are killed while tests look.
+    """
+    end, seen = time.monotonic() + seconds, None
+    while time.monotonic() < end:
+        with contextlib.suppress(httpx.TransportError):
+            seen = look()
+            if seen:
+                return seen
+        time.sleep(every)
+    pytest.fail(f"not within {seconds} s; last seen: {seen!r}")
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A running platform: where it is, the key to it, and where its traces go."""
+
+    url: str
+    api_key: str
+    callback_secret: str
+    kafka: str
+    traces: Path
+    environment: dict[str, str]
+
+    @contextmanager
+    def api(self) -> Iterator[httpx.Client]:
+        """Give a client of its own, so that threads do not share one."""
+        with httpx.Client(
+            base_url=self.url, headers={"authorization": f"Bearer {self.api_key}"}, timeout=70, trust_env=False
+        ) as client:
+            yield client
+
+    def call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Make one call."""
+        with self.api() as client:
+            return client.request(method, path, **options)
+
+    def repository(self, folder: Path, prefix: str) -> Repository:
+        """Make an algorithm with a new name and a working copy of its repository."""
+        name = f"{prefix}-{uuid4().hex[:6]}"
+        made = self.call("POST", "/api/v1/algorithms", json={"name": name})
+        assert made.status_code == 201, made.text
+        return Repository(name, folder / name, made.json()["clone_url"], self.api_key)
+
+    def predict(self, name: str, body: object) -> httpx.Response:
+        """Call an algorithm."""
+        return self.call("POST", f"/ai/{name}/predict", json=body)
+
+    def release_of(self, name: str, commit: str) -> dict[str, Any] | None:
+        """Return the release that a commit became, None as long as there is none."""
+        answer = self.call("GET", f"/api/v1/services/releases/{name}")
+        releases: list[dict[str, Any]] = answer.json()["releases"] if answer.status_code == 200 else []
+        return next((one for one in releases if one["commit"] == commit), None)
+
+    def service(self, name: str) -> dict[str, Any]:
+        """Return a service as the list of services has it."""
+        services: list[dict[str, Any]] = self.call("GET", "/api/v1/services").json()["services"]
+        return next(one for one in services if one["name"] == name)
+
+    def finished(self, task_id: str, seconds: float = 60) -> dict[str, Any]:
+        """Wait until a task is over and return it."""
+
+        def look() -> dict[str, Any] | None:
+            answer = self.call("GET", f"/api/v1/tasks/{task_id}", params={"wait": 5})
+            task: dict[str, Any] = answer.json()
+            return task if answer.status_code == 200 and task["state"] in TERMINAL else None
+
+        found = eventually(look, seconds)
+        assert found is not None
+        return found
+
+    def result(self, task_id: str) -> httpx.Response:
+        """Read a task's result, wherever it lies."""
+        with self.api() as client:
+            return client.get(f"/api/v1/tasks/{task_id}/result", follow_redirects=True)
+
+    def pid(self, program: str) -> int:
+        """Return the process of a service, worker or server."""
+        programs = json.loads(_algodock(self.environment, "status", "--json", check=False))["programs"]
+        found: int = next(one["pid"] for one in programs if one["name"] == program)
+        return found
+
+    def programs(self) -> dict[str, bool]:
+        """Return every program and whether it is ready."""
+        programs = json.loads(_algodock(self.environment, "status", "--json", check=False))["programs"]
+        return {one["name"]: one["ready"] for one in programs}
+
+    def instance_pid(self, name: str) -> int:
+        """Return the process that listens on the service's port."""
+        port = self.service(name)["port"]
+        for connection in psutil.net_connections("tcp"):
+            listens = connection.status == psutil.CONN_LISTEN and connection.laddr
+            if listens and listens.port == port and connection.pid:
+                return connection.pid
+        pytest.fail(f"nobody listens on port {port} of {name}")
+
+
+def _algodock(environment: dict[str, str], *arguments: str, check: bool = True) -> str:
+    command = [sys.executable, "-m", "algodock_cli", *arguments]
+    ended = subprocess.run(command, cwd=PROJECT, env=environment, check=check, stdout=subprocess.PIPE, text=True)
+    return ended.stdout
+
+
+@contextmanager
+def running_platform(folder: Path, **settings: str) -> Iterator[Platform]:
+    """Start a platform with its data in ``folder``, and end it.
+
+    On servers that the environment names it has a database of its own there.
+    """
+    traces = folder / "traces"
+    environment = os.environ | {
+        "ALGODOCK_DATA_DIR": str(folder / "data"),
+        "OTEL_TRACES_DIR": str(traces),
+        "OTEL_SAMPLE_RATIO": "1",
+        **settings,
+    }
+    if environment.get("DATABASE_URL"):
+        environment["DATABASE_URL"] = asyncio.run(_new_database(environment["DATABASE_URL"]))
+    for path in (folder, *folder.parents):
+        if path.owner() == Path.home().owner() and path.stat().st_mode & 0o005 != 0o005 and path != Path("/"):
+            path.chmod(path.stat().st_mode | 0o005)  # algorithms run as another user, and pytest's folders are private
+    try:
+        told = json.loads(_algodock(environment, "up", "--json").strip().splitlines()[-1])
+        yield Platform(
+            told["url"], told["api_key"], told["callback_secret"], told["kafka"], traces, environment=environment
+        )
+    finally:
+        _algodock(environment, "down", check=False)
+
+
+async def _new_database(url: str) -> str:
+    import asyncpg
+
+    name = f"outside_{uuid4().hex[:8]}"
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(f'CREATE DATABASE "{name}"')
+    finally:
+        await connection.close()
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
