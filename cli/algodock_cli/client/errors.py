@@ -81,7 +81,7 @@ class ReleaseFailed(CommandFailed):
             f"the release of {name} {release.get('state', 'failed')}"
             f"{' in step ' + str(release['step']) if release.get('step') else ''}\n"
             f"  why:  {release.get('reason') or 'no reason was given'}\n"
-            f"  next: `algodock build-log {name}` shows the whole build; the release before still serves, if there was one"
+            f"  next: `algodock build-log {name}` shows the whole build; the release before, if any, still serves"
         )
 
 

@@ -43,17 +43,17 @@ class Gateway:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def get(self, path: str, **params: Any) -> Any:  # noqa: ANN401  (JSON)
+    def get(self, path: str, **params: Any) -> Any:
         """Return the JSON that a GET answers; parameters that are None are left out."""
         given = {name: value for name, value in params.items() if value is not None}
         return self.request("GET", path, repeat=True, params=given).json()
 
-    def post(self, path: str, body: Any = None, *, repeat: bool = False) -> Any:  # noqa: ANN401
+    def post(self, path: str, body: Any = None, *, repeat: bool = False) -> Any:
         """Return the JSON that a POST answers; ``repeat`` says that doing it twice does no harm."""
         response = self.request("POST", path, repeat=repeat, **({} if body is None else {"json": body}))
         return response.json() if response.content else {}
 
-    def request(self, method: str, path: str, *, repeat: bool = False, **options: Any) -> httpx.Response:  # noqa: ANN401
+    def request(self, method: str, path: str, *, repeat: bool = False, **options: Any) -> httpx.Response:
         """Return a good answer.
 
         Raises:
@@ -78,7 +78,7 @@ class Gateway:
             pause = min(pause * 2, _LONGEST_PAUSE_S)
 
     @contextmanager
-    def stream(self, method: str, path: str, **options: Any) -> Iterator[httpx.Response]:  # noqa: ANN401
+    def stream(self, method: str, path: str, **options: Any) -> Iterator[httpx.Response]:
         """Give a good answer whose body is still coming; errors as ``request``."""
         options.setdefault("timeout", httpx.Timeout(None, connect=5.0))
         try:

@@ -29,7 +29,7 @@ def gateway(url: str | None, key: str | None, *, timeout_s: float = 60.0, patien
     return Gateway(find_access(url, key), timeout_s=timeout_s, patience_s=patience_s)
 
 
-def print_json(document: Any) -> None:  # noqa: ANN401  (JSON)
+def print_json(document: Any) -> None:
     """Print one line of JSON for scripts."""
     typer.echo(json.dumps(document, ensure_ascii=False))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from typing import IO, Self
 from algodock_cli.client.access import Access, is_loopback
 from algodock_cli.failures import CommandFailed
 
-__all__ = ["BRANCH", "GitMissing", "Push", "PushFailed", "Source"]
+__all__ = ["BRANCH", "GitMissing", "Push", "PushFailed", "Source", "git_program"]
 
 BRANCH = "main"
 _NEVER = ("__pycache__/", "*.pyc", ".venv/", "node_modules/", ".git/", ".DS_Store", ".pytest_cache/", ".mypy_cache/")
@@ -30,6 +31,18 @@ class GitMissing(CommandFailed):
     """There is no git on this machine."""
 
     exit_code = 4
+
+
+def git_program() -> str:
+    """Return where git is.
+
+    Raises:
+        GitMissing: nowhere.
+    """
+    found = shutil.which("git")
+    if found is None:
+        raise GitMissing("git is not on this machine\n  next: install git")
+    return found
 
 
 @dataclass
@@ -125,7 +138,7 @@ class Source:
     def _files_of_enclosing_repository(self) -> str | None:
         """Return what the repository around the folder would track, NUL-separated; None where there is none."""
         run = subprocess.run(
-            ["git", "-C", str(self.folder), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            [git_program(), "-C", str(self.folder), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             env=self._environment(),
             capture_output=True,
             text=True,
@@ -140,20 +153,17 @@ class Source:
 
     def _command(self, arguments: list[str]) -> list[str]:
         where = [] if self._git_dir is None else [f"--git-dir={self._git_dir}", f"--work-tree={self.folder}"]
-        return ["git", "-C", str(self.folder), *where, *arguments]
+        return [git_program(), "-C", str(self.folder), *where, *arguments]
 
     def _git(self, *arguments: str, stdin: str = "") -> str:
-        try:
-            run = subprocess.run(
-                self._command(list(arguments)),
-                env=self._environment(),
-                input=stdin,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-        except FileNotFoundError as error:
-            raise GitMissing("git is not on this machine\n  next: install git") from error
+        run = subprocess.run(
+            self._command(list(arguments)),
+            env=self._environment(),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if run.returncode != 0:
             raise PushFailed(f"git {arguments[0]} failed in {self.folder}\n  why:  {run.stderr.strip()}")
         return run.stdout

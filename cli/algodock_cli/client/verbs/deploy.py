@@ -21,7 +21,9 @@ def command(
         str | None, typer.Option("--name", "-n", help="Default: `name` of its algodock.yaml, or the folder's.")
     ] = None,
     message: Annotated[str, typer.Option("--message", "-m", help="What the commit says.")] = "",
-    force: Annotated[bool, typer.Option("--force", help="Push over another history; deploy what is unchanged.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Push over another history; deploy what is unchanged.")
+    ] = False,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for it to be live.")] = 600,
     url: Url = None,
     key: Key = None,
@@ -45,6 +47,8 @@ def command(
             say=steps(),
         )
     if as_json:
-        print_json({"name": deployed.name, "url": deployed.url, "seconds": deployed.seconds, "release": deployed.release})
+        print_json(
+            {"name": deployed.name, "url": deployed.url, "seconds": deployed.seconds, "release": deployed.release}
+        )
     else:
         typer.echo(f"{deployed.name} is live: POST {deployed.url}/predict")

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from algodock_cli.client.options import AsJson, Key, Url, gateway, print_json
-from algodock_cli.client.pushing import GitMissing
+from algodock_cli.client.pushing import git_program
 from algodock_cli.failures import CommandFailed
 
 __all__ = ["command", "git_credential"]
@@ -56,9 +56,6 @@ def git_credential(action: Annotated[str, typer.Argument(help="get, store or era
 
 
 def _git(*arguments: str) -> None:
-    try:
-        run = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
-        raise GitMissing("git is not on this machine\n  next: install git") from error
+    run = subprocess.run([git_program(), *arguments], capture_output=True, text=True, check=False)
     if run.returncode != 0:
         raise CommandFailed(f"git {' '.join(arguments[:2])} failed\n  why:  {run.stderr.strip()}")

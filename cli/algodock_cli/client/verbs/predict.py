@@ -46,7 +46,7 @@ def command(
         _show(response, output)
 
 
-def json_argument(text: str | None) -> Any:  # noqa: ANN401  (JSON)
+def json_argument(text: str | None) -> Any:
     """Return what ``JSON``, ``@file`` or ``-`` stands for; nothing is an empty object."""
     if text is None:
         return {}

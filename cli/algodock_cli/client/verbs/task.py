@@ -27,7 +27,7 @@ Timeout = Annotated[float, typer.Option(min=1, help="Seconds to wait.")]
 
 
 @app.command()
-def submit(
+def submit(  # noqa: PLR0913  (one for each option)
     name: Name,
     body: Annotated[str | None, typer.Argument(metavar="[JSON|@FILE|-]", help="The input.")] = None,
     *,
@@ -72,9 +72,7 @@ def get(task_id: TaskId, *, url: Url = None, key: Key = None, as_json: AsJson = 
 
 
 @app.command()
-def wait(
-    task_id: TaskId, *, timeout: Timeout = 600, url: Url = None, key: Key = None, as_json: AsJson = False
-) -> None:
+def wait(task_id: TaskId, *, timeout: Timeout = 600, url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
     """Wait for a task's end: exits 0 when it succeeded, 1 when not, 5 when it still runs."""
     with gateway(url, key) as platform:
         task = wait_for(platform, task_id, timeout)
@@ -150,4 +148,6 @@ def _show(task: dict[str, Any], *, as_json: bool) -> None:
 def _judge(task: dict[str, Any]) -> None:
     if task["state"] != "succeeded":
         error = task.get("error") or {}
-        raise TaskNotSucceeded(f"task {task['id']} {task['state']}\n  why:  {error.get('message') or 'no reason was given'}")
+        raise TaskNotSucceeded(
+            f"task {task['id']} {task['state']}\n  why:  {error.get('message') or 'no reason was given'}"
+        )
