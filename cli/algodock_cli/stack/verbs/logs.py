@@ -7,24 +7,34 @@ from typing import Annotated
 
 import typer
 
+from algodock_cli.client.options import Key, Url, gateway
+
 __all__ = ["command"]
 
 
 def command(
-    name: Annotated[str | None, typer.Argument(help="A server, service or worker; all of them when left out.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A server, service, worker or algorithm; all but algorithms when left out.")
+    ] = None,
     *,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines are written.")] = False,
+    stream: Annotated[str | None, typer.Option(help="Of an algorithm: stdout or stderr only.")] = None,
+    url: Url = None,
+    key: Key = None,
 ) -> None:
-    """Print what a program of the platform wrote last."""
-    from algodock_cli.failures import CommandFailed
+    """Print what a program of the platform, or an algorithm, wrote last."""
+    from algodock_cli.client.algorithm_logs import algorithm_logs
     from algodock_cli.stack.data_folder import DataFolder
     from algodock_cli.stack.log_files import follow_logs, last_lines, log_files
 
     files = log_files(DataFolder.here(os.environ))
+    if name is not None and name not in files:
+        with gateway(url, key) as platform:
+            for line in algorithm_logs(platform, name, lines=lines, stream=stream, follow=follow):
+                typer.echo(line)
+        return
     if name is not None:
-        if name not in files:
-            raise CommandFailed(f"no log of {name!r}; there are: {', '.join(files) or 'none, nothing ran yet'}")
         files = {name: files[name]}
     for program, file in files.items():
         for line in last_lines(file, lines):
