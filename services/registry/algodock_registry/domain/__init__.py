@@ -4,7 +4,6 @@ Handlers feed it what they read and write down what it answers.
 """
 
 from algodock_registry.domain.errors import (
-    InstanceNotFound,
     PortRangeExhausted,
     PortTaken,
     UnknownName,
@@ -30,7 +29,6 @@ __all__ = [
     "MISSED_LIMIT",
     "Deployed",
     "ExternalAddress",
-    "InstanceNotFound",
     "InstanceTokens",
     "PortRange",
     "PortRangeExhausted",

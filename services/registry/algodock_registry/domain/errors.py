@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from algodock_common.errors import Conflict, NotFound, Unauthorized, Unavailable
 
-__all__ = ["InstanceNotFound", "PortRangeExhausted", "PortTaken", "UnknownName", "WrongInstanceToken"]
+__all__ = ["PortRangeExhausted", "PortTaken", "UnknownName", "WrongInstanceToken"]
 
 
 class PortTaken(Conflict):
@@ -19,12 +19,6 @@ class PortRangeExhausted(Unavailable):
 
     title = "No port left"
     code = "port-range-exhausted"
-
-
-class InstanceNotFound(NotFound):
-    """No instance has this id."""
-
-    code = "instance-not-found"
 
 
 class UnknownName(NotFound):

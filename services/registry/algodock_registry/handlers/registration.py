@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from algodock_common.identifiers import uuid7
-from algodock_registry.domain import ExternalAddress, InstanceNotFound, PortRangeExhausted, PortTaken
+from algodock_registry.domain import ExternalAddress, PortRangeExhausted, PortTaken
 from algodock_registry.handlers.routing import change_routing
 from algodock_registry.repository import Instance, Instances, Ports
 
@@ -161,15 +161,8 @@ def _external(service: ExternalService, address: ExternalAddress) -> Instance:
 
 
 async def remove(context: Context, instance_id: UUID) -> None:
-    """Make an instance ``gone`` and free its port; nothing happens when it is gone already.
-
-    Raises:
-        InstanceNotFound: it was never there, or is forgotten.
-    """
+    """Make an instance ``gone`` and free its port; nothing happens when it is gone, or was never there."""
     async with context.database.transaction() as tx:
-        found = await Instances(tx.session).lock([instance_id])
-        instance = found.get(instance_id)
-        if instance is None:
-            raise InstanceNotFound(f"no instance {instance_id}")
-        if instance.state != "gone":
-            await change_routing(tx, [(instance, "gone")], look_in=context.interval)
+        for instance in (await Instances(tx.session).lock([instance_id])).values():
+            if instance.state != "gone":
+                await change_routing(tx, [(instance, "gone")], look_in=context.interval)
