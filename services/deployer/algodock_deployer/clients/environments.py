@@ -66,6 +66,11 @@ class EnvironmentBuilder(Protocol):
         ...
 
 
+def _own_interpreter() -> Path:
+    """Return the Python that the platform's own environment was made from."""
+    return Path(getattr(sys, "_base_executable", "") or sys.executable)
+
+
 def platform_tag() -> str:
     """Return what compiled packages depend on besides Python's version."""
     return "-".join(part for part in (sysconfig.get_platform(), *platform.libc_ver()) if part)
@@ -127,6 +132,11 @@ class UvEnvironments:
             msg = f"only {free // 2**20} MiB are free below {self.root}; a build wants {self._min_free // 2**20}"
             raise StepFailed(msg)
 
+    def sandbox_note(self) -> str:
+        """Return why Python programs run as the platform's own user here, or an empty string."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        return self._sandbox.obstacle(self.root, _own_interpreter())
+
     def builder_uid(self, *paths: Path) -> int | None:
         """Return the uid that builds run as, its folders made its own; None where it cannot be had."""
         for folder in (self.cache, self.home):
@@ -143,8 +153,7 @@ class UvEnvironments:
     async def _interpreter(self, wanted: str | None, log: BuildLog) -> Interpreter:
         own = platform.python_version()
         if wanted is None or own == wanted or own.startswith(f"{wanted}."):
-            base = getattr(sys, "_base_executable", "") or sys.executable
-            return Interpreter(Path(base), own)
+            return Interpreter(_own_interpreter(), own)
         if wanted not in self._interpreters:
             async with self._lock(f"python-{wanted}"):
                 self._interpreters[wanted] = await self._found(wanted, log)

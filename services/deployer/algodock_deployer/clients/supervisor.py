@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import structlog
 
+from algodock_deployer.clients.files import write_whole
 from algodock_deployer.clients.processes import DriverUnavailable, Seen
 from algodock_deployer.clients.tools import PATH
 from algodock_deployer.clients.xmlrpc import Fault, UnixRpc
@@ -73,8 +74,8 @@ class SupervisorDriver:
         """Write the program's files and start it."""
         for path in (spec.script, spec.pid_file, spec.stdout, spec.stderr):
             path.parent.mkdir(parents=True, exist_ok=True)
-        _write(spec.script, start_script(spec), 0o700)
-        _write(self._file(spec.program), program_section(spec), 0o600)
+        write_whole(spec.script, start_script(spec), 0o700)
+        write_whole(self._file(spec.program), program_section(spec), 0o600)
         async with self._lock:
             self._write_group()
             try:
@@ -127,16 +128,19 @@ class SupervisorDriver:
     def _write_configuration(self) -> None:
         for folder in (self.folder, self.programs, self.pids, self._log_file.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        text = supervisord_config(
-            folder=self.folder, programs=self.programs, log=self._log_file, extension=EXTENSION
-        )
-        _write(self.folder / "supervisord.conf", text, 0o600)
+        if self._socket.parent != self.folder:
+            self._socket.parent.mkdir(mode=0o700, exist_ok=True)
+            if self._socket.parent.stat().st_uid != os.geteuid():
+                msg = f"{self._socket.parent} belongs to somebody else"
+                raise DriverUnavailable(msg)
+        text = supervisord_config(folder=self.folder, programs=self.programs, log=self._log_file, extension=EXTENSION)
+        write_whole(self.folder / "supervisord.conf", text, 0o600)
         self._write_group()
 
     def _write_group(self) -> None:
         self.programs.mkdir(parents=True, exist_ok=True)
         names = [path.stem for path in self.programs.glob("ai-*.ini") if path.name != GROUP_FILE]
-        _write(self.programs / GROUP_FILE, group_section(names), 0o600)
+        write_whole(self.programs / GROUP_FILE, group_section(names), 0o600)
 
     async def _answers(self) -> bool:
         if not self._socket.exists():
@@ -210,13 +214,3 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
 def _seen(raw: Any) -> Seen:
     code = int(raw["exitstatus"])
     return Seen(raw["name"], raw["state"], int(raw["pid"]), None if code < 0 else code, raw["spawnerr"])
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    """Replace a file in one step, so that nobody reads half of it."""
-    partial = path.with_name(f".{path.name}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    partial.chmod(mode)
-    partial.rename(path)

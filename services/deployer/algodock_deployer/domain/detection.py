@@ -19,7 +19,9 @@ LOOKED_FOR = (
     f"{MANIFEST} with entry or command, main.py, ai_algorithm.py with a predict function or a class Algorithm, "
     "package.json with a start script, Dockerfile"
 )
-_FOREIGN_APPS = frozenset({"flask", "bottle", "django", "dash", "gradio", "streamlit", "tornado", "cherrypy", "pyramid"})
+_FOREIGN_APPS = frozenset(
+    {"flask", "bottle", "django", "dash", "gradio", "streamlit", "tornado", "cherrypy", "pyramid"}
+)
 _SDK_MODULE = "algodock_sdk"
 
 
@@ -183,7 +185,9 @@ def _is_asgi(tree: ast.Module) -> bool:
         for alias in node.names
     }  # fmt: skip
     for node in _top(tree):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
         named = any(isinstance(target, ast.Name) and target.id == "app" for target in targets)
         value = getattr(node, "value", None)
         if named and isinstance(value, ast.Call):

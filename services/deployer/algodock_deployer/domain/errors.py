@@ -16,7 +16,6 @@ __all__ = [
     "ServiceNotFound",
     "SourceRefused",
     "StepFailed",
-    "Superseded",
 ]
 
 
@@ -54,12 +53,6 @@ class StepFailed(ReleaseFailure):
 
 class ProgramFailed(ReleaseFailure):
     """The program exited, never became healthy, or listens elsewhere."""
-
-
-class Superseded(ReleaseFailure):
-    """A newer commit took this release's place."""
-
-    code = "release-superseded"
 
 
 class ServiceNotFound(NotFound):

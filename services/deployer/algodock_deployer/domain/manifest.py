@@ -18,7 +18,9 @@ MAX_BYTES = 64 * 1024
 _UNITS = {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}
 _QUANTITY = re.compile(r"^(\d+(?:\.\d+)?)\s*([kMG]|[KMGT]i)?$")
 _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
-RESERVED = frozenset({"HOST", "PORT", "SERVICE_HOST", "SERVICE_PORT", "HOME", "TMPDIR", "LD_PRELOAD", "LD_LIBRARY_PATH"})
+RESERVED = frozenset(
+    {"HOST", "PORT", "SERVICE_HOST", "SERVICE_PORT", "HOME", "TMPDIR", "LD_PRELOAD", "LD_LIBRARY_PATH"}
+)
 
 
 def relative_path(value: str) -> str:

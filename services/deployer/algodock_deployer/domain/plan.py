@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from algodock_common.events import Limits
 from algodock_deployer.domain.manifest import Manifest
 
-__all__ = ["Interpreters", "Plan"]
+__all__ = ["Interpreters", "Plan", "limits_of"]
 
 _SHELL = re.compile(r"[|&;<>()$`\\\"'*?\[#~=%!{}\n]")
 KEEP_ALIVE_S = 75
@@ -77,3 +78,8 @@ class Plan(BaseModel):
         if name in {"python", "python3"} and programs.python:
             return programs.python
         return programs.node if name == "node" and programs.node else name
+
+
+def limits_of(plan: dict[str, Any] | None) -> Limits:
+    """Return what routers hold a release to, from its plan as it is kept."""
+    return Plan.model_validate(plan).manifest.limits() if plan else Limits()

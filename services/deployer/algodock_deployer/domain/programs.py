@@ -7,6 +7,7 @@ environment before it sets what the program may see, so that nothing of the plat
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 import tempfile
 from dataclasses import dataclass, field
@@ -122,12 +123,12 @@ def group_section(programs: Iterable[str]) -> str:
 
 
 def socket_path(folder: Path) -> Path:
-    """Return where supervisord listens: in its folder, or, where that makes too long a name for a socket, in /tmp."""
+    """Return where supervisord listens: in its folder, or, where that is too long a name for a socket, in a short one."""
     path = folder / "supervisord.sock"
     if len(str(path)) <= SOCKET_NAME:
         return path
     digest = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"algodock-{digest}.sock"
+    return Path(tempfile.gettempdir()) / f"algodock-{os.geteuid()}-{digest}" / "supervisord.sock"
 
 
 def supervisord_config(*, folder: Path, programs: Path, log: Path, extension: str) -> str:

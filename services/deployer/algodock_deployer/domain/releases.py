@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -20,6 +21,7 @@ __all__ = [
     "Operation",
     "Release",
     "Service",
+    "assess",
     "changed",
     "may_move",
 ]
@@ -46,6 +48,19 @@ MOVES: dict[ReleaseState, frozenset[ReleaseState]] = {
     "superseded": frozenset(),
 }
 """A release that is started again (restart, rollback) stays what it is until its new instances serve."""
+
+
+def assess(instances: Sequence[Instance]) -> tuple[ServiceStatus, Health, str]:
+    """Return what a service that is meant to run shows, from its serving instances: status, health, and why."""
+    serving = [one for one in instances if one.phase == "serving"]
+    down = [one for one in serving if one.seen in {"FATAL", "EXITED", "STOPPED", "UNKNOWN", "gone"}]
+    silent = [one for one in serving if one.reported == "silent" and one not in down]
+    if down:
+        by_hand = ", stopped by supervisorctl" if all(one.seen == "STOPPED" for one in down) else ""
+        return "degraded", "unhealthy", f"{len(down)} of {len(serving)} instances do not run{by_hand}"
+    if silent:
+        return "degraded", "unhealthy", f"{len(silent)} of {len(serving)} instances do not answer"
+    return "running", "healthy", ""
 
 
 def may_move(old: ReleaseState, new: ReleaseState) -> bool:
@@ -113,7 +128,11 @@ class Release:
 
 @dataclass(frozen=True)
 class Instance:
-    """A process of a release that the deployer answers for; ``epoch`` is the routing epoch at which it began to drain."""
+    """A process of a release that the deployer answers for.
+
+    ``epoch`` is the routing epoch at which it began to drain; ``seen`` is its process's state,
+    ``reported`` the registry's word for it.
+    """
 
     id: UUID
     service_id: UUID
@@ -126,8 +145,9 @@ class Instance:
     base_url: str
     program: str
     phase: InstancePhase
-    epoch: int | None
-    seen: str
+    epoch: int | None = None
+    seen: str = ""
+    reported: str = ""
 
 
 @dataclass(frozen=True)

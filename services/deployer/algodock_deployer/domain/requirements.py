@@ -90,7 +90,9 @@ def _inside(target: str, path: str, number: int) -> str:
 
 def _refuse_local(line: str, where: str) -> None:
     if line.startswith(("-e", "--editable")) or _LOCAL.search(line):
-        msg = f"{where}: {line!r} names a local path; list what it needs instead (the repository is on the path already)"
+        msg = (
+            f"{where}: {line!r} names a local path; list what it needs instead (the repository is on the path already)"
+        )
         raise RequirementsInvalid(msg)
 
 

@@ -76,6 +76,12 @@ class Instances:
         """Note how the instance's process was last seen."""
         await self._session.execute(sa.update(instances).where(instances.c.id == instance_id).values(seen=state))
 
+    async def reported(self, instance_id: UUID, state: str) -> UUID | None:
+        """Note the registry's word for an instance; return its service, None when the instance is not ours."""
+        statement = sa.update(instances).where(instances.c.id == instance_id).values(reported=state)
+        found = (await self._session.execute(statement.returning(instances.c.service_id))).first()
+        return found.service_id if found else None
+
     async def remove(self, instance_id: UUID) -> None:
         """Forget an instance whose process is gone."""
         await self._session.execute(sa.delete(instances).where(instances.c.id == instance_id))

@@ -65,6 +65,4 @@ class Operations:
         """Note an operation's end: done, or failed with a reason."""
         state = "failed" if reason else "done"
         statement = sa.update(operations).where(operations.c.id == operation_id)
-        await self._session.execute(
-            statement.values(state=state, reason=reason, finished_at=sa.func.now())
-        )
+        await self._session.execute(statement.values(state=state, reason=reason, finished_at=sa.func.now()))

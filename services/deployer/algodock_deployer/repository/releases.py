@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from algodock_common.events import CodePushed, ReleaseState
+    from algodock_common.events import CodePushed
 
 __all__ = ["Releases"]
 
@@ -73,9 +73,7 @@ class Releases:
         row = (await self._session.execute(sa.select(*_COLUMNS).where(releases.c.id == release_id))).first()
         return _release(row) if row else None
 
-    async def of_service(
-        self, service_id: UUID, *, commit: str | None = None, limit: int = 50
-    ) -> Sequence[Release]:
+    async def of_service(self, service_id: UUID, *, commit: str | None = None, limit: int = 50) -> Sequence[Release]:
         """Return a service's releases, newest first; ``commit`` may be its beginning."""
         query = sa.select(*_COLUMNS).where(releases.c.service_id == service_id)
         if commit:
@@ -113,10 +111,10 @@ class Releases:
         statement = sa.update(releases).where(releases.c.id == release_id).values(**values).returning(*_COLUMNS)
         return _release((await self._session.execute(statement)).one())
 
-    async def begin_step(self, release_id: UUID, name: str, **values: Any) -> Release:
-        """Note that a step begins, which ends the one before it."""
+    async def begin_step(self, release_id: UUID, name: str, before: str = "", **values: Any) -> Release:
+        """Note that a step begins, which ends the one before it; ``before`` is that one's detail."""
         step = sa.func.jsonb_build_object("name", name, "started_at", sa.func.clock_timestamp(), "detail", "")
-        return await self.update(release_id, steps=_ended().op("||")(step), **values)
+        return await self.update(release_id, steps=_ended(before).op("||")(step), **values)
 
     async def end_step(self, release_id: UUID, detail: str = "", **values: Any) -> Release:
         """Note that the last step ended; ``detail`` is for people."""
@@ -170,20 +168,13 @@ class Releases:
     async def end_build(self, release_id: UUID, *, outcome: str, log_key: str) -> None:
         """Note where a build's output lies, for good."""
         statement = sa.update(builds).where(builds.c.release_id == release_id)
-        await self._session.execute(
-            statement.values(outcome=outcome, log_key=log_key, ended_at=sa.func.now())
-        )
+        await self._session.execute(statement.values(outcome=outcome, log_key=log_key, ended_at=sa.func.now()))
 
     async def build(self, release_id: UUID) -> tuple[str, str] | None:
         """Return a build's outcome and the key of its output, None before it began."""
         query = sa.select(builds.c.outcome, builds.c.log_key).where(builds.c.release_id == release_id)
         row = (await self._session.execute(query)).first()
         return (row.outcome, row.log_key) if row else None
-
-    @staticmethod
-    def ended(state: ReleaseState) -> bool:
-        """Return whether nothing more happens to a release in ``state`` by itself."""
-        return state not in IN_PROGRESS and state != "queued"
 
 
 def _ended(detail: str = "") -> sa.ColumnElement[Any]:

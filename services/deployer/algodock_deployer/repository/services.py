@@ -38,7 +38,11 @@ class Services:
         self._session = session
 
     async def put(self, service_id: UUID, name: str) -> None:
-        """Make the service's row unless it is there; an algorithm that was made again takes its name over."""
+        """Make the service's row unless it is there; an algorithm that was made again takes over the name of a removed one."""
+        aside = sa.update(services).where(
+            services.c.name == name, services.c.id != service_id, services.c.desired == "removed"
+        )
+        await self._session.execute(aside.values(name=services.c.name + "~" + sa.cast(services.c.id, sa.Text)))
         statement = insert(services).values(id=service_id, name=name)
         await self._session.execute(statement.on_conflict_do_nothing(index_elements=[services.c.id]))
 
@@ -87,9 +91,7 @@ class Services:
             ),
         ).subquery()
         since = (
-            sa.select(sa.func.min(waiting.c.created_at))
-            .where(waiting.c.service_id == services.c.id)
-            .scalar_subquery()
+            sa.select(sa.func.min(waiting.c.created_at)).where(waiting.c.service_id == services.c.id).scalar_subquery()
         )
         free = (
             sa.select(services.c.id)
@@ -117,15 +119,11 @@ class Services:
 
     async def unclaim(self, service_id: UUID) -> None:
         """Give a claim back."""
-        await self._session.execute(
-            sa.update(services).where(services.c.id == service_id).values(claimed_until=None)
-        )
+        await self._session.execute(sa.update(services).where(services.c.id == service_id).values(claimed_until=None))
 
     async def unclaim_node(self, node_id: str) -> None:
         """Give back what an earlier process of this node had claimed: there is one deployer a node."""
-        await self._session.execute(
-            sa.update(services).where(services.c.node_id == node_id).values(claimed_until=None)
-        )
+        await self._session.execute(sa.update(services).where(services.c.node_id == node_id).values(claimed_until=None))
 
 
 def _in(seconds: float) -> sa.ColumnElement[Any]:

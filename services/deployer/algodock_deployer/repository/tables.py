@@ -91,6 +91,7 @@ instances = sa.Table(
     sa.Column("phase", sa.Text),
     sa.Column("epoch", sa.BigInteger),
     sa.Column("seen", sa.Text),
+    sa.Column("reported", sa.Text),
     sa.Column("created_at", _time),
 )
 

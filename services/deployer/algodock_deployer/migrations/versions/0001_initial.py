@@ -113,6 +113,7 @@ def upgrade() -> None:
         sa.Column("phase", sa.Text, sa.CheckConstraint("phase IN ('starting','serving','draining')"), nullable=False),
         sa.Column("epoch", sa.BigInteger),
         _text("seen"),
+        _text("reported"),
         _time("created_at", now=True),
     )
     op.create_index("instances_by_service", "instances", ["service_id"])

@@ -1,0 +1,186 @@
+"""Fakes of the outside, held to the same contract tests as the real ones."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+from algodock_common.errors import Conflict
+from algodock_common.identifiers import uuid7
+from algodock_deployer.clients.environments import Environment
+from algodock_deployer.clients.node import Node
+from algodock_deployer.clients.probes import Answer, Listener
+from algodock_deployer.clients.processes import Seen
+from algodock_deployer.clients.registry import Lease, LeaseRequest, Route
+from algodock_deployer.clients.routers import RouterState
+from algodock_deployer.clients.tools import BuildLog
+from algodock_deployer.domain.programs import ProgramSpec
+
+__all__ = ["FakeEnvironments", "FakeNode", "FakeProcesses", "FakeProber", "FakeRegistry", "FakeRouters"]
+
+
+@dataclass
+class FakeProcesses:
+    """Programs that run as soon as they are started; a test sets how one ends."""
+
+    programs: dict[str, Seen] = field(default_factory=dict)
+    specs: dict[str, ProgramSpec] = field(default_factory=dict)
+    _pids: itertools.count[int] = field(default_factory=lambda: itertools.count(2**22 + 1))
+
+    async def ensure(self) -> bool:
+        """It always runs."""
+        return False
+
+    async def start(self, spec: ProgramSpec) -> None:
+        """Run the program, unless it runs."""
+        seen = self.programs.get(spec.program)
+        if seen is None or not seen.alive:
+            self.specs[spec.program] = spec
+            self.programs[spec.program] = Seen(spec.program, "RUNNING", next(self._pids))
+
+    async def look(self, program: str) -> Seen | None:
+        """Return how the program stands."""
+        return self.programs.get(program)
+
+    async def look_all(self) -> Mapping[str, Seen]:
+        """Return all programs."""
+        return dict(self.programs)
+
+    async def stop(self, program: str) -> None:
+        """Forget the program."""
+        self.programs.pop(program, None)
+
+
+@dataclass
+class FakeEnvironments:
+    """Environments that are empty folders, one for each set of requirements."""
+
+    root: Path
+    built: list[tuple[str, ...]] = field(default_factory=list)
+    error: Exception | None = None
+
+    async def prepare(
+        self, requirements: Sequence[str], python: str | None, *, sdk: bool, log: BuildLog
+    ) -> Environment:
+        """Make the folder, unless it is there."""
+        if self.error is not None:
+            raise self.error
+        key = "-".join([*sorted(requirements), python or "", str(sdk)]) or "empty"
+        folder = self.root / key
+        reused = folder.exists()
+        if not reused:
+            folder.mkdir(parents=True)
+            self.built.append(tuple(requirements))
+            log.say(f"built {key}")
+        return Environment(key, folder, reused=reused)
+
+
+@dataclass
+class FakeNode:
+    """A Node.js that is there, with packages that install into an empty folder."""
+
+    root: Path
+
+    async def node(self, log: BuildLog) -> Node:
+        """Return a Node.js."""
+        log.say("node")
+        return Node(Path("/usr/bin/node"), ("/usr/bin/npm",))
+
+    async def packages(self, code: Path, log: BuildLog) -> Environment:
+        """Return a folder with no packages in it."""
+        log.say(f"packages of {code.name}")
+        folder = self.root / "node-packages"
+        reused = folder.exists()
+        (folder / "node_modules" / ".bin").mkdir(parents=True, exist_ok=True)
+        return Environment("node-packages", folder, reused=reused)
+
+
+@dataclass
+class FakeProber:
+    """Instances that answer what a test says; healthy unless told otherwise."""
+
+    answers: dict[str, Answer] = field(default_factory=dict)
+    documents: dict[str, bytes] = field(default_factory=dict)
+    bound: list[Listener] = field(default_factory=list)
+
+    async def ask(self, url: str, *, timeout_s: float = 2) -> Answer:  # noqa: ARG002  # the Protocol's
+        """Answer for a path, whatever the port."""
+        return self.answers.get("/" + url.split("/", 3)[3], Answer(200))
+
+    async def document(self, url: str) -> tuple[bytes, str] | None:
+        """Return a document for a path."""
+        found = self.documents.get("/" + url.split("/", 3)[3])
+        return None if found is None else (found, "application/json")
+
+    async def listeners(self, pid: int) -> Sequence[Listener]:  # noqa: ARG002  # the Protocol's
+        """Return what a test says is bound."""
+        return self.bound
+
+
+@dataclass
+class FakeRegistry:
+    """Leases free ports of this machine; instances drain at an epoch when a test says so."""
+
+    leases: dict[UUID, LeaseRequest] = field(default_factory=dict)
+    places: dict[UUID, Lease] = field(default_factory=dict)
+    states: dict[UUID, tuple[str, int]] = field(default_factory=dict)
+    epoch: int = 1
+    error: Exception | None = None
+
+    async def lease(self, request: LeaseRequest) -> Lease:
+        """Return a new instance on a port that nobody listens on."""
+        if self.error is not None:
+            raise self.error
+        if request.pinned_port and any(place.port == request.pinned_port for place in self.places.values()):
+            raise Conflict(f"port {request.pinned_port} is taken")
+        port = request.pinned_port or _free_port(request.host)
+        made = Lease(uuid7(), request.host, port, f"http://{request.host}:{port}", "token")
+        self.leases[made.instance_id], self.places[made.instance_id] = request, made
+        self.states[made.instance_id] = ("starting", self.epoch)
+        return made
+
+    async def release(self, instance_id: UUID) -> None:
+        """Forget an instance."""
+        for known in (self.leases, self.places, self.states):
+            known.pop(instance_id, None)
+
+    async def instances(self, algorithm: str, node_id: str) -> Sequence[Route]:
+        """Return the instances of an algorithm on a node."""
+        mine = [key for key, one in self.leases.items() if (one.algorithm, one.node_id) == (algorithm, node_id)]
+        return [self._route(key) for key in mine]
+
+    async def routes(self) -> tuple[int, Sequence[Route]]:
+        """Return everything."""
+        return self.epoch, [self._route(key) for key in self.leases]
+
+    def drain(self, instance_id: UUID) -> int:
+        """Let an instance drain since a new epoch; return it."""
+        self.epoch += 1
+        self.states[instance_id] = ("draining", self.epoch)
+        return self.epoch
+
+    def _route(self, instance_id: UUID) -> Route:
+        state, epoch = self.states[instance_id]
+        return Route(instance_id, self.leases[instance_id].release_id, state, epoch)
+
+
+@dataclass
+class FakeRouters:
+    """The routers that a test wants."""
+
+    states: list[RouterState] = field(default_factory=list)
+
+    async def look(self) -> Sequence[RouterState]:
+        """Return them."""
+        return list(self.states)
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,42 @@
+"""The deployer's use cases; each takes what it stands on as its first argument."""
+
+from algodock_deployer.handlers.cleaning import clean
+from algodock_deployer.handlers.commands import take_algorithm, take_command, take_instance
+from algodock_deployer.handlers.context import Context, Tuning
+from algodock_deployer.handlers.pushes import take_push
+from algodock_deployer.handlers.reading import (
+    ReleaseView,
+    ServiceView,
+    build_log,
+    find_release,
+    find_service,
+    find_services,
+    log_lines,
+    releases_of,
+)
+from algodock_deployer.handlers.reconciling import begin, reconcile
+from algodock_deployer.handlers.tailing import follow_build, follow_logs
+from algodock_deployer.handlers.turns import take_turn
+
+__all__ = [
+    "Context",
+    "ReleaseView",
+    "ServiceView",
+    "Tuning",
+    "begin",
+    "build_log",
+    "clean",
+    "find_release",
+    "find_service",
+    "find_services",
+    "follow_build",
+    "follow_logs",
+    "log_lines",
+    "reconcile",
+    "releases_of",
+    "take_algorithm",
+    "take_command",
+    "take_instance",
+    "take_push",
+    "take_turn",
+]

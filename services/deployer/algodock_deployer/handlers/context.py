@@ -1,0 +1,129 @@
+"""What the use cases stand on; ``main`` builds it once."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from algodock_common.database import Database
+    from algodock_common.storage import ObjectStore
+    from algodock_deployer.clients.environments import EnvironmentBuilder
+    from algodock_deployer.clients.node import NodeBuilder
+    from algodock_deployer.clients.probes import Prober
+    from algodock_deployer.clients.processes import ProcessDriver
+    from algodock_deployer.clients.registry import Registry
+    from algodock_deployer.clients.routers import Routers
+    from algodock_deployer.clients.sandbox import Sandbox
+    from algodock_deployer.clients.tools import ToolRunner
+    from algodock_deployer.domain.folders import Folders
+
+__all__ = ["Background", "Context", "DrainBoard", "Tuning"]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Numbers that a platform may change; times in seconds."""
+
+    host: str = "127.0.0.1"
+    parallel: int = 4
+    lease_s: float = 30
+    start_timeout_s: float = 120
+    build_timeout_s: float = 1800
+    drain_extra_s: float = 10
+    routers_wait_s: float = 5
+    patience_s: float = 30
+    keep_releases: int = 5
+    keep_removed_s: float = 7 * 86_400
+    max_source_bytes: int = 4 * 2**30
+    heartbeat_url: str = ""
+
+
+class DrainBoard:
+    """The routing epochs at which instances began to drain, as the registry's events tell them."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._epochs: dict[UUID, int] = {}
+        self._news = asyncio.Condition()
+
+    async def post(self, instance_id: UUID, epoch: int) -> None:
+        """Note that an instance drains since ``epoch``."""
+        async with self._news:
+            self._epochs[instance_id] = max(epoch, self._epochs.get(instance_id, 0))
+            self._news.notify_all()
+
+    def epoch(self, instance_id: UUID) -> int | None:
+        """Return since when the instance drains, None when nobody has said so yet."""
+        return self._epochs.get(instance_id)
+
+    async def wait(self, instance_id: UUID, timeout_s: float) -> int | None:
+        """Wait for the instance's epoch, for at most ``timeout_s``."""
+        try:
+            async with asyncio.timeout(timeout_s), self._news:
+                await self._news.wait_for(lambda: instance_id in self._epochs)
+        except TimeoutError:
+            return None
+        return self._epochs[instance_id]
+
+    def forget(self, instance_id: UUID) -> None:
+        """Drop an instance that is gone."""
+        self._epochs.pop(instance_id, None)
+
+
+class Background:
+    """Work that goes on behind an answer, one task a key; ended when the service stops."""
+
+    def __init__(self) -> None:
+        """Run nothing yet."""
+        self._tasks: dict[object, asyncio.Task[None]] = {}
+
+    def run(self, key: object, work: Coroutine[object, object, None]) -> bool:
+        """Run ``work`` unless something runs under ``key``; return whether it was started."""
+        if key in self._tasks:
+            work.close()
+            return False
+        task = asyncio.create_task(work, name=str(key))
+        self._tasks[key] = task
+        task.add_done_callback(lambda _: self._tasks.pop(key, None))
+        return True
+
+    def running(self, key: object) -> bool:
+        """Return whether something runs under ``key``."""
+        return key in self._tasks
+
+    async def stop(self) -> None:
+        """End everything; whoever begins anew finds it in the database."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@dataclass(frozen=True)
+class Context:
+    """The deployer's database, its outside and its numbers.
+
+    ``bell`` is rung when there is new work, so that nobody waits for a poll.
+    """
+
+    database: Database
+    store: ObjectStore
+    processes: ProcessDriver
+    environments: EnvironmentBuilder
+    node: NodeBuilder
+    prober: Prober
+    registry: Registry
+    routers: Routers
+    sandbox: Sandbox
+    tools: ToolRunner
+    folders: Folders
+    node_id: str
+    tuning: Tuning = field(default_factory=Tuning)
+    bell: asyncio.Event = field(default_factory=asyncio.Event)
+    drains: DrainBoard = field(default_factory=DrainBoard)
+    background: Background = field(default_factory=Background)

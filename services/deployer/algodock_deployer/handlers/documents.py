@@ -1,0 +1,108 @@
+"""What people see of a live release beside its answers: its schema and its samples, in the object store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import mimetypes
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import structlog
+
+from algodock_common.errors import AlgoDockError
+from algodock_deployer.domain.releases import changed
+from algodock_deployer.repository import Instances, Releases, Services
+
+if TYPE_CHECKING:
+    from algodock_deployer.domain.plan import Plan
+    from algodock_deployer.handlers.context import Context
+
+__all__ = ["publish_documents"]
+
+log = structlog.get_logger()
+
+SCHEMA_PATHS = ("/openapi.json", "/info")
+MAX_SAMPLES = 100
+MAX_SAMPLE_BYTES = 20 * 2**20
+JSON = "application/json"
+
+
+async def publish_documents(context: Context, service_id: UUID, release_id: UUID, plan: Plan) -> None:
+    """Store the running release's schema and its repository's samples, and tell where they are.
+
+    What goes wrong here is a line in the log: the release serves without it.
+    """
+    try:
+        async with context.database.read() as session:
+            instances = [
+                one for one in await Instances(session).of_service(service_id)
+                if one.release_id == release_id and one.phase == "serving"
+            ]  # fmt: skip
+        if not instances:
+            return
+        schema_key = await _store_schema(context, instances[0].base_url, release_id)
+        folder = context.folders.code(instances[0].algorithm, release_id)
+        samples_key = await _store_samples(context, folder, plan.manifest.samples, release_id)
+    except AlgoDockError as error:
+        log.warning("documents_not_stored", release=str(release_id), error=error.detail)
+        return
+    if schema_key is None and samples_key is None:
+        return
+    async with context.database.transaction() as tx:
+        service = await Services(tx.session).locked(service_id)
+        release = await Releases(tx.session).update(release_id, schema_key=schema_key, samples_key=samples_key)
+        if service is not None and service.serving and service.live_release_id == release_id:
+            serving = [one.id for one in await Instances(tx.session).of_service(service_id) if one.phase == "serving"]
+            tx.emit(changed(service, release, instances=serving, limits=plan.manifest.limits()))
+
+
+async def _store_schema(context: Context, base_url: str, release_id: UUID) -> str | None:
+    for path in SCHEMA_PATHS:
+        found = await context.prober.document(f"{base_url}{path}")
+        if found is not None:
+            key = f"schemas/{release_id}.json"
+            await context.store.put(key, found[0], JSON)
+            return key
+    return None
+
+
+async def _store_samples(context: Context, code: Path, samples: str, release_id: UUID) -> str | None:
+    """Store the samples' files and, last, the list of them; return the list's key."""
+    listed, files = await asyncio.to_thread(_read_samples, code, code / samples)
+    if not listed:
+        return None
+    base = f"samples/{release_id}"
+    for name, path in files.items():
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        await context.store.put_file(f"{base}/files/{name}", path, kind)
+    key = f"{base}/samples.json"
+    document = {"samples": listed, "files": {name: f"{base}/files/{name}" for name in files}}
+    await context.store.put(key, json.dumps(document, ensure_ascii=False).encode(), JSON)
+    return key
+
+
+def _read_samples(code: Path, folder: Path) -> tuple[list[dict[str, Any]], dict[str, Path]]:
+    """Return the samples and the files beside them; what is no sample is left out."""
+    if not folder.is_dir() or not folder.resolve().is_relative_to(code.resolve()):
+        return [], {}
+    listed: list[dict[str, Any]] = []
+    files: dict[str, Path] = {}
+    room = MAX_SAMPLE_BYTES
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file() or path.is_symlink() or path.stat().st_size > room:
+            continue
+        room -= path.stat().st_size
+        name = path.relative_to(folder).as_posix()
+        if path.suffix != ".json":
+            files[name] = path
+            continue
+        try:
+            document = json.loads(path.read_bytes())
+        except ValueError:
+            log.info("sample_is_no_json", file=name)
+            continue
+        found = document if isinstance(document, list) else [document]
+        listed += [{"title": path.stem, **one} for one in found if isinstance(one, dict) and "input" in one]
+    return listed[:MAX_SAMPLES], files

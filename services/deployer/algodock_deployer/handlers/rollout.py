@@ -1,0 +1,143 @@
+"""Rolling out: a release is prepared, started beside the old one, proven, and only then given the traffic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import structlog
+
+from algodock_common.errors import AlgoDockError
+from algodock_common.observability import span
+from algodock_deployer.domain.releases import changed
+from algodock_deployer.handlers.building import prepare
+from algodock_deployer.handlers.draining import drain_all, start_drains
+from algodock_deployer.handlers.progress import Progress, passes
+from algodock_deployer.handlers.starting import abandon, start_instances
+from algodock_deployer.handlers.switching import switch
+from algodock_deployer.repository import Instances, Releases, Services
+
+if TYPE_CHECKING:
+    from algodock_deployer.domain.releases import Release, Service
+    from algodock_deployer.handlers.context import Context
+
+__all__ = ["LOG_TYPE", "deploy", "roll_out", "stop_serving"]
+
+log = structlog.get_logger()
+LOG_TYPE = "text/plain; charset=utf-8"
+
+
+async def deploy(context: Context, service: Service, release: Release) -> None:
+    """Bring a pushed release live, or write down why it cannot be; the old one serves on either way."""
+    async with context.database.transaction() as tx:
+        release = await Releases(tx.session).begin_again(release.id)
+        await Releases(tx.session).begin_build(release.id, context.node_id)
+    with span("deploy", parent=release.traceparent, algodock__algorithm=service.name, algodock__commit=release.commit):
+        progress = Progress(context, service, release)
+        progress.log.say(f"{service.name} {release.commit[:12]} {release.message}".rstrip())
+        try:
+            await roll_out(context, progress)
+        except AlgoDockError as error:
+            await _failed(context, progress, error.detail)
+        except Exception as error:
+            if passes(error):
+                raise
+            log.exception("release_failed_inside", release=str(release.id))
+            await _failed(context, progress, f"{type(error).__name__}: {error}")
+    outcome = "succeeded" if progress.release.state == "live" else "failed"
+    context.background.run(("log", release.id), _store_log(context, progress, outcome))
+
+
+async def roll_out(context: Context, progress: Progress) -> None:
+    """Prepare, start, prove and switch; what recreates is stopped first, and brought back if the new one fails.
+
+    Raises:
+        AlgoDockError: why not; nothing of the try is left.
+    """
+    await _sweep(context, progress)
+    with span("build"):
+        prepared = await prepare(context, progress)
+    recreated = False
+    if prepared.plan.recreates and progress.service.serving:
+        recreated = True
+        async with progress.step("stop-old", "starting"):
+            await stop_serving(context, progress.service.id, desired="running")
+            await drain_all(context, progress.service.id)
+    try:
+        instances = await start_instances(context, progress, prepared)
+    except AlgoDockError:
+        if recreated:
+            await _bring_back(context, progress)
+        raise
+    await switch(context, progress, prepared, instances)
+    await start_drains(context)
+
+
+async def stop_serving(context: Context, service_id: UUID, *, desired: str) -> None:
+    """Take the traffic from everything that serves, and let it drain."""
+    async with context.database.transaction() as tx:
+        services, releases, rows = Services(tx.session), Releases(tx.session), Instances(tx.session)
+        service = await services.update(service_id, desired=desired, status="stopping")
+        await rows.set_phase(
+            [one.id for one in await rows.of_service(service_id) if one.phase == "serving"], "draining"
+        )
+        if service.live_release_id is None:
+            return
+        release = await releases.get(service.live_release_id)
+        if release is not None and release.state == "live":
+            release = await releases.update(release.id, state="draining")
+        if release is not None:
+            tx.emit(changed(service, release, serving=False))
+
+
+async def _sweep(context: Context, progress: Progress) -> None:
+    """End what an earlier try of this service left in the middle: a crash may have come anywhere."""
+    async with context.database.read() as session:
+        left = [one for one in await Instances(session).of_service(progress.service.id) if one.phase == "starting"]
+    await abandon(context, left)
+
+
+async def _bring_back(context: Context, progress: Progress) -> None:
+    """Start again what was stopped for a release that failed."""
+    async with context.database.read() as session:
+        service = await Services(session).find(str(progress.service.id))
+        live = service.live_release_id if service else None
+        release = await Releases(session).get(live) if live else None
+    if service is None or release is None or release.id == progress.release.id:
+        return
+    back = Progress(context, service, release)
+    try:
+        prepared = await prepare(context, back)
+        await switch(context, back, prepared, await start_instances(context, back, prepared))
+    except AlgoDockError as error:
+        log.error("old_release_not_back", algorithm=service.name, release=str(release.id), error=error.detail)
+        async with context.database.transaction() as tx:
+            await Services(tx.session).update(service.id, status="failed", message=error.detail)
+
+
+async def _failed(context: Context, progress: Progress, detail: str) -> None:
+    """Write down why, with the step; a service that serves an older release goes on as it was."""
+    reason = f"{progress.release.step}: {detail}" if progress.release.step else detail
+    progress.log.say(f"failed: {reason}")
+    async with context.database.transaction() as tx:
+        services, releases = Services(tx.session), Releases(tx.session)
+        service = await services.locked(progress.service.id)
+        progress.release = await releases.end_step(progress.release.id, progress.detail, state="failed", reason=reason)
+        if service is None:
+            return
+        if not service.serving:
+            service = await services.update(service.id, status="failed", message=reason)
+        tx.emit(changed(service, progress.release))
+    log.info("release_failed", algorithm=progress.service.name, release=str(progress.release.id), reason=reason)
+
+
+async def _store_log(context: Context, progress: Progress, outcome: str) -> None:
+    """Keep the build's output for good; while it runs, and should this fail, it is read from its file."""
+    key = f"builds/{progress.release.id}.log"
+    try:
+        await context.store.put_file(key, progress.log.path, LOG_TYPE)
+    except AlgoDockError as error:
+        log.warning("build_log_not_stored", release=str(progress.release.id), error=error.detail)
+        key = ""
+    async with context.database.transaction() as tx:
+        await Releases(tx.session).end_build(progress.release.id, outcome=outcome, log_key=key)

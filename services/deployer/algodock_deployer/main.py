@@ -1,0 +1,125 @@
+"""Wires the deployer: settings, database, bus, the outside, handlers, routes and clock."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from redis.asyncio import Redis
+
+from algodock_common.database import Database, migrate
+from algodock_common.messaging import Bus
+from algodock_common.observability import get_logger
+from algodock_common.storage import MinioObjectStore
+from algodock_common.web import InternalClient, service_app
+from algodock_deployer.clients.environments import UvEnvironments
+from algodock_deployer.clients.node import NodeEnvironments
+from algodock_deployer.clients.probes import HttpProber
+from algodock_deployer.clients.registry import HttpRegistry
+from algodock_deployer.clients.routers import RedisRouters
+from algodock_deployer.clients.sandbox import Sandbox
+from algodock_deployer.clients.sdk import SdkPackage
+from algodock_deployer.clients.supervisor import SupervisorDriver
+from algodock_deployer.clients.tools import run_tool
+from algodock_deployer.handlers import Context, Tuning
+from algodock_deployer.routes import make_router
+from algodock_deployer.schedule import Schedule
+from algodock_deployer.settings import Settings
+from algodock_deployer.subscribers import subscribe
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from fastapi import FastAPI
+
+__all__ = ["create_app"]
+
+SCHEMA = "deployer"
+MIGRATIONS = "algodock_deployer.migrations"
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the deployer; nothing connects before it is started."""
+    own, folders = settings.deployer, settings.folders()
+    bus = Bus(settings.kafka, settings.secrets, service="deployer")
+    database = Database(settings.database, schema=SCHEMA, source="/deployer", bus=bus)
+    store = MinioObjectStore(settings.objects)
+    registry = InternalClient(settings.peers.registry_url, settings.secrets)
+    redis = Redis.from_url(settings.redis.url.get_secret_value(), socket_timeout=2, socket_connect_timeout=2)
+    prober = HttpProber()
+    sandbox = Sandbox(own.deployer_sandbox_uid, wanted=own.deployer_sandbox)
+    environments = UvEnvironments(
+        folders.environments,
+        uv=settings.uv_path(),
+        store=store,
+        sandbox=sandbox,
+        sdk=SdkPackage.installed(),
+        min_free_bytes=own.deployer_min_free_bytes,
+        timeout_s=own.deployer_build_timeout,
+    )
+    processes = SupervisorDriver(folders.algorithms, settings.programs_folder(), folders.logs / "supervisord.log")
+    context = Context(
+        database=database,
+        store=store,
+        processes=processes,
+        environments=environments,
+        node=NodeEnvironments(environments),
+        prober=prober,
+        registry=HttpRegistry(registry),
+        routers=RedisRouters(redis),
+        sandbox=sandbox,
+        tools=run_tool,
+        folders=folders,
+        node_id=settings.platform.node_id,
+        tuning=Tuning(
+            parallel=own.deployer_parallel,
+            start_timeout_s=own.deployer_start_timeout,
+            build_timeout_s=own.deployer_build_timeout,
+            keep_releases=own.deployer_keep_releases,
+            max_source_bytes=own.deployer_max_source_bytes,
+            heartbeat_url=f"{settings.peers.registry_url}/heartbeat",
+        ),
+    )
+    schedule = Schedule(context, reconcile_every_s=own.deployer_reconcile_interval)
+    subscribe(bus, context)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        _say_sandbox(sandbox, environments)
+        await migrate(settings.database, schema=SCHEMA, migrations=MIGRATIONS)
+        await bus.start()
+        await database.start()
+        schedule.start()
+        try:
+            yield
+        finally:
+            await bus.stop()
+            await schedule.stop()
+            await database.stop()
+            await prober.close()
+            await registry.close()
+            await redis.aclose()
+
+    async def sandbox_state() -> str:
+        return environments.sandbox_note()
+
+    checks = {
+        "postgres": database.check,
+        "kafka": bus.check,
+        "objects": store.ping,
+        "supervisord": processes.look_all,
+        "sandbox": sandbox_state,
+    }
+    app = service_app("deployer", settings, lifespan=lifespan, checks=checks)
+    app.include_router(make_router(context))
+    return app
+
+
+def _say_sandbox(sandbox: Sandbox, environments: UvEnvironments) -> None:
+    """Say at the start whether strangers' code runs as another uid here."""
+    log = get_logger()
+    note = environments.sandbox_note()
+    if sandbox.off or note:
+        log.warning("sandbox_off", reason=note or sandbox.off)
+    else:
+        log.info("sandbox_on")

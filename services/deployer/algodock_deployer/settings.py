@@ -1,0 +1,65 @@
+"""What the deployer reads from the environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from algodock_common.settings import CommonSettings
+from algodock_deployer.domain.folders import Folders
+
+__all__ = ["DeployerSettings", "Settings"]
+
+
+class DeployerSettings(BaseSettings):
+    """``SERVICE_ROOT_DIR``, ``SUPERVISOR_CONFIG_DIR``, ``UV`` and ``DEPLOYER_*``; times in seconds."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    service_root_dir: Path | None = None
+    supervisor_config_dir: Path | None = Field(default=None, description="where programs' files are written")
+    uv: str | None = Field(default=None, description="the uv that builds environments; default: found on PATH")
+    deployer_parallel: int = Field(default=4, ge=1, le=64, description="services that are worked on at once")
+    deployer_start_timeout: float = Field(default=120, gt=0)
+    deployer_build_timeout: float = Field(default=1800, gt=0)
+    deployer_keep_releases: int = Field(default=5, ge=1)
+    deployer_max_source_bytes: int = Field(default=4 * 2**30, gt=0)
+    deployer_min_free_bytes: int = Field(default=512 * 2**20, ge=0)
+    deployer_reconcile_interval: float = Field(default=2, gt=0)
+    deployer_sandbox: bool = Field(default=True, description="run strangers' code as another uid, where possible")
+    deployer_sandbox_uid: int = Field(default=61_200, ge=1000, description="the builder's; services' come after it")
+
+
+class Settings(CommonSettings):
+    """The common sections and the deployer's own."""
+
+    def __init__(self) -> None:
+        """Read everything from the environment.
+
+        Raises:
+            pydantic.ValidationError: a variable is missing or wrong.
+        """
+        super().__init__()
+        self.deployer = DeployerSettings()
+
+    def folders(self) -> Folders:
+        """Return where everything lies."""
+        data = self.platform.data_dir.absolute()
+        default = data / "services" if self.platform.embedded else Path("/opt/ai-services")
+        return Folders(data, (self.deployer.service_root_dir or default).absolute())
+
+    def programs_folder(self) -> Path:
+        """Return where the programs' supervisord files are written."""
+        configured = self.deployer.supervisor_config_dir
+        return configured.absolute() if configured else self.folders().algorithms / "programs"
+
+    def uv_path(self) -> str:
+        """Return the uv to build with; a name that cannot be found fails at the first build, with that name."""
+        beside = Path(sys.executable).parent / "uv"
+        search = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path.home() / ".local" / "bin")])
+        return self.deployer.uv or (str(beside) if beside.exists() else shutil.which("uv", path=search) or "uv")
