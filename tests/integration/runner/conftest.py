@@ -61,6 +61,7 @@ class Algorithm:
     cancelled: list[str] = field(default_factory=list)
     cancel_answers: list[int] = field(default_factory=list)
     base_url: str = ""
+    told: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def predict(self, request: web.Request) -> web.StreamResponse:
         self.calls.append(dict(request.headers))
@@ -72,6 +73,7 @@ class Algorithm:
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:
         self.cancelled.append(request.match_info["task"])
+        self.told.set()
         return web.Response(status=self.cancel_answers.pop(0) if self.cancel_answers else 404)
 
     @asynccontextmanager
@@ -145,6 +147,12 @@ class Platform:
     async def ended(self, task_id: UUID, seconds: float = 15) -> TaskView:
         return await self.until(task_id, "succeeded", "failed", "cancelled", "expired", seconds=seconds)
 
+    async def eventually(self, look: Callable[[], Awaitable[object]], seconds: float = 5) -> None:
+        """Wait until ``look`` answers something true."""
+        async with asyncio.timeout(seconds):
+            while not await look():  # noqa: ASYNC110  # what is looked at tells nobody
+                await asyncio.sleep(0.02)
+
     async def rows(self, query: str, **values: Any) -> list[Any]:
         async with self.db.read() as session:
             return list((await session.execute(sa.text(query), values)).all())
@@ -178,7 +186,7 @@ class Platform:
             }
             | changed
         )
-        self.table.apply(data, self.epoch)
+        self.table.apply(data)
         return data
 
     @asynccontextmanager
@@ -186,9 +194,7 @@ class Platform:
         """Run a worker; with its callbacks' sender idle."""
         session = instance_session(64)
         ledger = Ledger(self.db, self.bell, gateway_url=GATEWAY_URL, ended=lambda: None)
-        tools = Tools(
-            self.table, HttpInstances(session), results or PlainResults(self.store), self.store, self.limits
-        )
+        tools = Tools(self.table, HttpInstances(session), results or PlainResults(self.store), self.store, self.limits)
         pool = Pool(
             self.db,
             tools,

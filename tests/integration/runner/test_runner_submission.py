@@ -25,7 +25,7 @@ from algodock_runner.handlers.catalogue import Catalogue
 from algodock_runner.repository.tasks import Filter
 
 if TYPE_CHECKING:
-    from tests.integration.runner.conftest import Platform
+    from .conftest import Platform
 
 
 async def test_a_submission_is_a_committed_row_a_bell_and_an_event(platform: Platform) -> None:
@@ -176,7 +176,8 @@ async def test_an_input_past_the_limit_is_refused(platform: Platform) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://169.254.169.254/latest", "http://user:pw@example.com/", "http:///x", "http://2130706433/", "http://a b/"]
+    "url",
+    ["http://169.254.169.254/latest", "http://user:pw@example.com/", "http:///x", "http://2130706433/", "http://a b/"],
 )
 async def test_a_callback_that_leads_inside_is_refused(platform: Platform, url: str) -> None:
     with pytest.raises(CallbackAddressRefused):

@@ -1,0 +1,302 @@
+"""Callbacks on real sockets: signed, repeated by their schedule, bounded, and never inside."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
+from aiohttp import web
+from standardwebhooks.webhooks import Webhook
+
+from algodock_common.errors import Unavailable
+from algodock_runner.clients.callback_target import CheckedResolver, HttpCallbackTarget
+from algodock_runner.domain.errors import CallbackAddressRefused
+
+if TYPE_CHECKING:
+    from .conftest import Platform
+
+SECRET = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtMTIzNA=="
+
+
+class Receiver:
+    """A callback target: keeps what it got and answers what it is told."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        self.answers: list[Any] = []
+        self.url = ""
+
+    async def take(self, request: web.Request) -> web.StreamResponse:
+        self.got.append(({k.lower(): v for k, v in request.headers.items()}, await request.read()))
+        answer = self.answers.pop(0) if self.answers else 204
+        if isinstance(answer, int):
+            return web.Response(status=answer)
+        result: web.StreamResponse = await answer(request)
+        return result
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    one = Receiver()
+    async with serving(one.take) as url:
+        one.url = url + "/done"
+        yield one
+
+
+@asynccontextmanager
+async def serving(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def finished(platform: Platform, url: str, **body: Any) -> UUID:
+    platform.route()
+    async with platform.worker():
+        view = await platform.submit(input={"x": 1}, callback_url=url, **body)
+        await platform.ended(view.id)
+    return view.id
+
+
+async def stands(platform: Platform) -> Any:
+    query = """SELECT state, attempts, last_status, last_error,
+        extract(epoch FROM next_at - now())::float8 AS wait_s FROM callbacks"""
+    (row,) = await platform.rows(query)
+    return row
+
+
+async def due_now(platform: Platform) -> None:
+    await platform.change("UPDATE callbacks SET next_at = now()")
+
+
+async def test_a_finished_task_is_told_signed(platform: Platform, receiver: Receiver) -> None:
+    id_ = await finished(platform, receiver.url, metadata={"a": "b"})
+    async with platform.sender() as sender:
+        assert await sender.send_due() == 1
+        await sender.idle()
+        assert await sender.send_due() == 0
+    ((headers, raw),) = receiver.got
+    event = Webhook(SECRET).verify(raw, headers)
+    assert event["type"] == "task.finished"
+    assert event["timestamp"] == event["data"]["finished_at"]
+    assert (event["data"]["id"], event["data"]["state"]) == (str(id_), "succeeded")
+    assert event["data"]["result"] == {"got": {"x": 1}}
+    assert headers["webhook-id"] == f"msg_{id_.hex}"
+    view = await platform.task(id_)
+    assert view.callback
+    assert (view.callback.state, view.callback.attempts) == ("delivered", 1)
+
+
+async def test_every_end_has_its_callback(platform: Platform, receiver: Receiver) -> None:
+    view = await platform.submit(input=1, callback_url=receiver.url)
+    assert view.callback
+    assert view.callback.state == "pending"
+    await platform.desk.cancel(view.id, owner=None)
+    async with platform.sender() as sender:
+        await sender.send_due()
+        await sender.idle()
+    assert Webhook(SECRET).verify(receiver.got[0][1], receiver.got[0][0])["data"]["state"] == "cancelled"
+
+
+async def test_a_failed_delivery_is_repeated_by_the_schedule_with_the_same_id(
+    platform: Platform, receiver: Receiver
+) -> None:
+    receiver.answers = [500, 301, 204]
+    await finished(platform, receiver.url)
+    async with platform.sender() as sender:
+        await sender.send_due()
+        await sender.idle()
+        row = await stands(platform)
+        assert (row.state, row.attempts, row.last_status) == ("pending", 1, 500)
+        assert 4 < row.wait_s < 6.1
+        assert await sender.send_due() == 0  # not due yet
+        await due_now(platform)
+        await sender.send_due()
+        await sender.idle()
+        row = await stands(platform)
+        assert (row.attempts, row.last_status) == (2, 301)  # a redirect is a failure, and not followed
+        assert 295 < row.wait_s < 361
+        await due_now(platform)
+        await sender.send_due()
+        await sender.idle()
+    assert (await stands(platform)).state == "delivered"
+    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
+    assert len({body for _, body in receiver.got}) == 1
+
+
+async def test_the_schedule_has_an_end(platform: Platform, receiver: Receiver) -> None:
+    receiver.answers = [500] * 9
+    await finished(platform, receiver.url)
+    async with platform.sender() as sender:
+        for _ in range(9):
+            await due_now(platform)
+            await sender.send_due()
+            await sender.idle()
+    assert len(receiver.got) == 7
+    assert (await stands(platform)).state == "failed"
+
+
+async def test_retry_after_counts(platform: Platform, receiver: Receiver) -> None:
+    async def later(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=429, headers={"retry-after": "1000"})
+
+    receiver.answers = [later]
+    await finished(platform, receiver.url)
+    async with platform.sender() as sender:
+        await sender.send_due()
+        await sender.idle()
+    assert 990 < (await stands(platform)).wait_s < 1001
+
+
+async def test_gone_disables_all_that_is_pending_for_the_address(platform: Platform, receiver: Receiver) -> None:
+    receiver.answers = [410]
+    await finished(platform, receiver.url)
+    second = await platform.submit(input=2, callback_url=receiver.url)
+    await platform.desk.cancel(second.id, owner=None)
+    async with platform.sender(at_once=1) as sender:
+        await sender.send_due()
+        await sender.idle()
+        await sender.send_due()
+        await sender.idle()
+    assert len(receiver.got) == 1
+    assert {row.state for row in await platform.rows("SELECT state FROM callbacks")} == {"disabled"}
+
+
+async def test_a_receiver_that_hangs_or_drips_is_bounded_in_time(platform: Platform, receiver: Receiver) -> None:
+    async def hang(_: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(30)
+        return web.Response()
+
+    async def drip(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=500)
+        await response.prepare(request)
+        while True:
+            await response.write(b".")
+            await asyncio.sleep(0.1)
+
+    receiver.answers = [hang, drip]
+    await finished(platform, receiver.url)
+    async with platform.sender(timeout_s=0.5) as sender:
+        for _ in range(2):
+            started = time.monotonic()
+            await due_now(platform)
+            await sender.send_due()
+            await sender.idle()
+            assert time.monotonic() - started < 1.5
+            assert (await stands(platform)).last_error
+    assert (await stands(platform)).attempts == 2
+
+
+async def test_a_receivers_endless_body_is_not_read(platform: Platform, receiver: Receiver) -> None:
+    written = 0
+
+    async def flood(request: web.Request) -> web.StreamResponse:
+        nonlocal written
+        response = web.StreamResponse(status=500)
+        await response.prepare(request)
+        for _ in range(16_000):
+            await response.write(bytes(65536))
+            written += 65536
+        return response
+
+    receiver.answers = [flood]
+    await finished(platform, receiver.url)
+    async with platform.sender() as sender:
+        await sender.send_due()
+        await sender.idle()
+        await asyncio.sleep(0.1)
+    assert (await stands(platform)).last_status == 500
+    assert written < 50_000_000
+
+
+async def test_a_receiver_that_is_not_there_is_tried_again(platform: Platform) -> None:
+    await finished(platform, "http://127.0.0.1:9/x")
+    async with platform.sender() as sender:
+        await sender.send_due()
+        await sender.idle()
+    row = await stands(platform)
+    assert (row.state, row.last_status) == ("pending", None)
+    assert "ClientConnectorError" in row.last_error
+
+
+async def test_no_attempt_is_spent_while_the_secret_cannot_be_asked_for(platform: Platform, receiver: Receiver) -> None:
+    await finished(platform, receiver.url)
+
+    class Away:
+        async def callback_secret(self, _: str) -> str:
+            msg = "the gateway is away"
+            raise Unavailable(msg)
+
+    async with platform.sender() as sender:
+        sender._gateway = Away()  # type: ignore[assignment]  # only asked for the secret
+        await sender.send_due()
+        await sender.idle()
+    row = await stands(platform)
+    assert (row.state, row.attempts) == ("pending", 0)
+    assert not receiver.got
+
+
+async def test_a_callback_whose_sender_died_is_sent_by_another(platform: Platform, receiver: Receiver) -> None:
+    await finished(platform, receiver.url)
+    async with platform.sender() as dying:
+        dying._deliver = lambda _: asyncio.sleep(0)  # type: ignore[assignment,method-assign]  # killed in between
+        assert await dying.send_due() == 1
+    async with platform.sender() as sender:
+        assert await sender.send_due() == 0  # the lease of the first one holds
+        await due_now(platform)
+        assert await sender.send_due() == 1
+        await sender.idle()
+    assert len(receiver.got) == 1
+
+
+async def test_a_private_address_is_not_called(platform: Platform, receiver: Receiver) -> None:
+    await finished(platform, receiver.url)
+    async with platform.sender(allow_private=False) as sender:
+        await sender.send_due()
+        await sender.idle()
+    assert not receiver.got
+    assert "not a public address" in (await stands(platform)).last_error
+
+
+async def test_a_name_that_leads_inside_is_not_called() -> None:
+    async def look_up(_host: str, _port: int, _family: int) -> list[tuple[int, str]]:
+        return [(socket.AF_INET, "93.184.216.34"), (socket.AF_INET, "10.0.0.7")]
+
+    with pytest.raises(CallbackAddressRefused):
+        await CheckedResolver(allow_private=False, look_up=look_up).resolve("two-faced.test", 80)
+
+
+async def test_what_was_checked_is_what_is_connected_to(receiver: Receiver) -> None:
+    """A name that changes between the check and the connection cannot be: it is resolved once."""
+    asked = 0
+    port = int(receiver.url.split(":")[2].split("/")[0])
+
+    async def look_up(_host: str, _port: int, _family: int) -> list[tuple[int, str]]:
+        nonlocal asked
+        asked += 1
+        return [(socket.AF_INET, "127.0.0.1" if asked == 1 else "169.254.169.254")]
+
+    target = HttpCallbackTarget(
+        allow_private=True, timeout_s=2, resolver=CheckedResolver(allow_private=True, look_up=look_up)
+    )
+    try:
+        first = await target.post(f"http://rebound.test:{port}/x", b"{}", {})
+        second = await target.post(f"http://rebound.test:{port}/x", b"{}", {})
+    finally:
+        await target.close()
+    assert first.status == 204
+    assert second.status is None
+    assert "169.254.169.254 is not a public address" in second.error
+    assert asked == 2

@@ -1,0 +1,541 @@
+"""Running tasks: claimed with a lease, called, stored, ended once; and every way in which that goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+
+from algodock_common.events import Limits
+from algodock_runner.domain.errors import TaskEnded, TaskHasNoResult
+from algodock_runner.repository import fence
+from algodock_runner.repository.claim import Slots, claim
+
+if TYPE_CHECKING:
+    from .conftest import Platform
+
+
+def answering(status: int, text: str = "", **headers: str) -> object:
+    async def behaviour(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, text=text, headers={"content-type": "application/problem+json", **headers})
+
+    return behaviour
+
+
+def sleeping(seconds: float) -> object:
+    async def behaviour(_: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(seconds)
+        return web.json_response({"slept": seconds})
+
+    return behaviour
+
+
+def failing_first(times: int, status: int = 503) -> object:
+    left = times
+
+    async def behaviour(_: web.Request) -> web.StreamResponse:
+        nonlocal left
+        left -= 1
+        return web.Response(status=status) if left >= 0 else web.json_response({"ok": True})
+
+    return behaviour
+
+
+async def hurry(platform: Platform) -> None:
+    """Let what waits for its next attempt be due."""
+    await platform.change("UPDATE tasks SET wakes_at = now() WHERE wakes_at IS NOT NULL")
+    await platform.reconciler.sweep_once()
+
+
+async def test_a_task_ends_in_a_result_with_its_release(platform: Platform) -> None:
+    instance = platform.route()
+    async with platform.worker():
+        view = await platform.submit(input={"x": [1, 2]}, idempotency_key="k", metadata={"a": "b"})
+        seen = await platform.ended(view.id)
+
+    assert seen.state == "succeeded", seen
+    assert (seen.attempt, seen.release_id, seen.commit) == (1, instance.release_id, "c" * 40)
+    assert seen.result_url == f"http://gateway.test/api/v1/tasks/{view.id}/result"
+    stored = await platform.desk.result(view.id, owner="key-1")
+    assert stored.key == f"tasks/{view.id}/1"
+    assert stored.inline == await platform.store.get(stored.key) == b'{"got": {"x": [1, 2]}}'
+    (event,) = await platform.emitted("task.finished")
+    assert event["data"]["result"] == {"got": {"x": [1, 2]}}
+    assert (event["data"]["idempotency_key"], event["data"]["metadata"]) == ("k", {"a": "b"})
+    (call,) = platform.algorithm.calls
+    assert (call["x-algodock-task"], call["x-algodock-attempt"]) == (str(view.id), "1")
+
+
+async def test_work_without_a_bell_is_found_within_a_second(platform: Platform) -> None:
+    platform.route()
+    platform.broker.away = True
+    async with platform.worker():
+        started = time.monotonic()
+        await platform.ended((await platform.submit(input=1)).id)
+    assert time.monotonic() - started < 1.6
+
+
+async def test_a_large_answer_lies_in_the_object_store_with_its_type(platform: Platform) -> None:
+    async def picture(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=b"\x89PNG" + bytes(3_000_000), content_type="image/png")
+
+    platform.algorithm.behaviour = picture
+    platform.route()
+    async with platform.worker():
+        view = await platform.ended((await platform.submit(input=1)).id)
+    assert (view.result_content_type, view.result_bytes) == ("image/png", 3_000_004)
+    stored = await platform.desk.result(view.id, owner=None)
+    assert stored.inline is None
+    assert len(await platform.store.get(stored.key)) == 3_000_004
+    assert "tasks" in await platform.desk.link(stored)
+    (event,) = await platform.emitted("task.finished")
+    assert "result" not in event["data"] or event["data"]["result"] is None
+
+
+@pytest.mark.parametrize("body", [b"{not json", b"[" * 3000, b'{"a": NaN}', b'"\\ud800"', b"[" * 300 + b"]" * 300])
+async def test_an_answer_that_only_calls_itself_json_is_kept_as_it_is(platform: Platform, body: bytes) -> None:
+    async def wrong(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, content_type="application/json")
+
+    platform.algorithm.behaviour = wrong
+    platform.route()
+    async with platform.worker():
+        view = await platform.ended((await platform.submit(input=1)).id)
+    assert view.state == "succeeded"
+    assert await platform.store.get(f"tasks/{view.id}/1") == body
+
+
+async def test_a_large_input_reaches_the_algorithm_whole(platform: Platform) -> None:
+    async def length(request: web.Request) -> web.StreamResponse:
+        return web.json_response(len((await request.json())["text"]))
+
+    platform.algorithm.behaviour = length
+    platform.route()
+    async with platform.worker():
+        view = await platform.ended((await platform.submit(input={"text": "x" * 3_000_000})).id)
+    assert (await platform.desk.result(view.id, owner=None)).inline == b"3000000"
+
+
+async def test_an_answer_past_the_limit_fails_the_task_once(platform: Platform) -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(bytes(65536))
+
+    platform.algorithm.behaviour = endless
+    platform.route()
+    limits = platform.limits.model_copy(update={"max_result_bytes": 2_000_000})
+    platform.limits = limits
+    async with platform.worker():
+        view = await platform.ended((await platform.submit(input=1)).id)
+    assert view.state == "failed"
+    assert view.error
+    assert view.error.type == "ResultTooLarge"
+    assert view.attempt == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 422, 500])
+async def test_what_would_fail_again_is_not_tried_again(platform: Platform, status: int) -> None:
+    problem = json.dumps({"title": "Bad", "detail": "input_data.0: no string", "error": {"type": "ValueError"}})
+    platform.algorithm.behaviour = answering(status, problem)  # type: ignore[assignment]  # made above
+    platform.route()
+    async with platform.worker():
+        view = await platform.ended((await platform.submit(input=1)).id)
+    assert view.state == "failed"
+    assert view.error
+    assert (view.error.type, view.error.message, view.error.status) == ("ValueError", "input_data.0: no string", status)
+    assert len(platform.algorithm.calls) == 1
+    with pytest.raises(TaskHasNoResult):
+        await platform.desk.result(view.id, owner=None)
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_what_may_pass_is_tried_again_after_a_wait(platform: Platform, status: int) -> None:
+    platform.algorithm.behaviour = failing_first(1, status)  # type: ignore[assignment]
+    platform.route()
+    async with platform.worker():
+        view = await platform.submit(input=1)
+        await platform.until(view.id, "queued")
+        await asyncio.sleep(0.2)
+        (row,) = await platform.rows("SELECT failures, wakes_at > now() AS later FROM tasks")
+        assert (row.failures, row.later) == (1, True)
+        await hurry(platform)
+        seen = await platform.ended(view.id)
+    assert (seen.state, seen.attempt) == ("succeeded", 2)
+    (spent,) = await platform.rows("SELECT outcome, error FROM attempts")
+    assert (spent.outcome, spent.error["status"]) == ("failed", status)
+
+
+async def test_the_attempts_of_a_task_have_an_end(platform: Platform) -> None:
+    platform.algorithm.behaviour = failing_first(99)  # type: ignore[assignment]
+    platform.route()
+    async with platform.worker():
+        view = await platform.submit(input=1, max_attempts=2)
+        async with asyncio.timeout(10):
+            while (await platform.task(view.id)).state != "failed":
+                await hurry(platform)
+                await asyncio.sleep(0.05)
+    assert len(platform.algorithm.calls) == 2
+    (event,) = await platform.emitted("task.finished")
+    assert event["data"]["error"]["status"] == 503
+
+
+async def test_a_broken_connection_is_tried_again(platform: Platform) -> None:
+    async def cut(request: web.Request) -> web.StreamResponse:
+        assert request.transport
+        request.transport.close()
+        return web.Response()
+
+    platform.algorithm.behaviour = cut
+    platform.route()
+    async with platform.worker():
+        view = await platform.submit(input=1, max_attempts=1)
+        seen = await platform.ended(view.id)
+    assert seen.error
+    assert (seen.state, seen.error.type) == ("failed", "ConnectionLost")
+
+
+async def test_an_answer_past_the_timeout_closes_the_call(platform: Platform) -> None:
+    platform.algorithm.behaviour = sleeping(30)  # type: ignore[assignment]
+    platform.route()
+    async with platform.worker():
+        view = await platform.submit(input=1, timeout=0.3, max_attempts=1)
+        seen = await platform.ended(view.id)
+        await asyncio.sleep(0.1)
+    assert seen.error
+    assert (seen.state, seen.error.type, seen.error.status) == ("failed", "Timeout", 504)
+    assert platform.algorithm.closed == 1
+
+
+async def test_the_algorithms_own_timeout_holds_without_one_of_the_task(platform: Platform) -> None:
+    platform.algorithm.behaviour = sleeping(30)  # type: ignore[assignment]
+    platform.route(limits=Limits(timeout_s=0.2))
+    async with platform.worker():
+        seen = await platform.ended((await platform.submit(input=1, max_attempts=1)).id)
+    assert seen.error
+    assert seen.error.type == "Timeout"
+
+
+async def test_without_a_healthy_instance_a_task_waits_and_no_attempt_is_spent(platform: Platform) -> None:
+    async with platform.worker():
+        view = await platform.submit(input=1, max_attempts=1)
+        await asyncio.sleep(1.3)
+        assert (await platform.task(view.id)).state == "queued"
+        platform.route()  # the worker sees the new route, not a second later
+        seen = await platform.ended(view.id, seconds=1)
+    assert (seen.state, seen.attempt) == ("succeeded", 1)
+
+
+async def test_an_instance_that_refuses_costs_no_attempt_while_another_is_there(platform: Platform) -> None:
+    gone = platform.route(base_url="http://127.0.0.1:9")
+    platform.route()
+    async with platform.worker():
+        views = [await platform.submit(input=n, max_attempts=1) for n in range(6)]
+        for view in views:
+            assert (await platform.ended(view.id)).state == "succeeded"
+    assert platform.table.instance(gone.instance_id).in_flight == 0  # type: ignore[union-attr]
+
+
+async def test_only_instances_that_refuse_leave_the_task_waiting(platform: Platform) -> None:
+    platform.route(base_url="http://127.0.0.1:9")
+    async with platform.worker():
+        view = await platform.submit(input=1, max_attempts=1)
+        await platform.eventually(lambda: platform.rows("SELECT 1 FROM attempts"))
+    (row,) = await platform.rows("SELECT state, failures FROM tasks WHERE id = :id", id=view.id)
+    assert (row.state, row.failures) == ("queued", 0)
+
+
+async def test_a_waiting_task_past_its_deadline_expires(platform: Platform) -> None:
+    view = await platform.submit(input=1, deadline=datetime.now(UTC) + timedelta(seconds=0.2))
+    await asyncio.sleep(0.3)
+    await platform.reconciler.sweep_once()
+    seen = await platform.task(view.id)
+    assert seen.error
+    assert (seen.state, seen.error.type) == ("expired", "Expired")
+    (event,) = await platform.emitted("task.finished")
+    assert event["data"]["state"] == "expired"
+
+
+async def test_a_task_that_nobody_takes_expires_after_the_longest_wait(platform: Platform) -> None:
+    view = await platform.submit(input=1)
+    await platform.change("UPDATE tasks SET expires_at = now()")
+    await platform.reconciler.sweep_once()
+    seen = await platform.task(view.id)
+    assert seen.error
+    assert seen.state == "expired"
+    assert "longest wait" in seen.error.message
+
+
+async def test_a_running_task_past_its_deadline_expires(platform: Platform) -> None:
+    platform.algorithm.behaviour = sleeping(30)  # type: ignore[assignment]
+    platform.route()
+    async with platform.worker():
+        view = await platform.submit(input=1, deadline=datetime.now(UTC) + timedelta(seconds=0.6))
+        seen = await platform.ended(view.id)
+    assert seen.state == "expired"
+
+
+async def test_priorities_go_first_and_then_age(platform: Platform) -> None:
+    order: list[int] = []
+
+    async def note(request: web.Request) -> web.StreamResponse:
+        order.append(await request.json())
+        return web.json_response(None)
+
+    platform.algorithm.behaviour = note
+    views = [await platform.submit(input=n, priority=5 if n == 3 else 0) for n in range(4)]
+    platform.route(limits=Limits(concurrency=1))
+    async with platform.worker():
+        for view in views:
+            await platform.ended(view.id)
+    assert order == [3, 0, 1, 2]
+
+
+async def test_the_declared_concurrency_holds_over_all_workers(platform: Platform) -> None:
+    now, most = 0, 0
+
+    async def count(_: web.Request) -> web.StreamResponse:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.05)
+        now -= 1
+        return web.json_response(None)
+
+    platform.algorithm.behaviour = count
+    platform.route(limits=Limits(concurrency=3))
+    async with platform.worker(), platform.worker():
+        views = [await platform.submit(input=n) for n in range(20)]
+        for view in views:
+            assert (await platform.ended(view.id)).state == "succeeded"
+    assert most == 3
+
+
+async def test_claims_at_the_same_moment_never_share_a_task(platform: Platform) -> None:
+    for n in range(40):
+        await platform.submit(input=n)
+
+    async def take(worker: int) -> list[object]:
+        async with platform.db.transaction() as tx:
+            taken = await claim(tx, worker_id=f"w{worker}", slots=[Slots("echo", 10, None)], room=10, lease_s=5)
+        return [one.id for one in taken]
+
+    taken = [id_ for ids in await asyncio.gather(*(take(n) for n in range(6))) for id_ in ids]
+    assert len(taken) == len(set(taken))
+    assert len(await platform.rows("SELECT 1 FROM tasks WHERE state = 'running' AND attempt = 1")) == len(taken)
+
+
+async def test_a_long_queue_of_one_algorithm_does_not_stand_before_the_others(platform: Platform) -> None:
+    for n in range(20):
+        await platform.submit(algorithm="slow", input=n)
+    late = [await platform.submit(algorithm="other", input=n) for n in range(2)]
+    async with platform.db.transaction() as tx:
+        slots = [Slots("slow", 8, None), Slots("other", 8, None)]
+        taken = await claim(tx, worker_id="w", slots=slots, room=4, lease_s=5)
+    assert {one.id for one in late} <= {one.id for one in taken}
+
+
+async def test_a_dead_workers_task_is_run_again_by_another(platform: Platform) -> None:
+    platform.route()
+    view = await platform.submit(input=1)
+    async with platform.db.transaction() as tx:
+        await claim(tx, worker_id="dead", slots=[Slots("echo", 1, None)], room=1, lease_s=0.2)
+    assert (await platform.task(view.id)).state == "running"
+    await asyncio.sleep(0.3)
+    async with platform.worker():
+        await platform.reconciler.sweep_once()
+        seen = await platform.ended(view.id, seconds=3)
+    assert (seen.state, seen.attempt) == ("succeeded", 2)
+    (lost,) = await platform.rows("SELECT outcome, worker_id FROM attempts")
+    assert (lost.outcome, lost.worker_id) == ("lost", "dead")
+
+
+async def test_a_task_that_loses_every_worker_fails_in_the_end(platform: Platform) -> None:
+    view = await platform.submit(input=1)
+    await platform.change("UPDATE tasks SET lost = 10")
+    async with platform.db.transaction() as tx:
+        await claim(tx, worker_id="dead", slots=[Slots("echo", 1, None)], room=1, lease_s=0.01)
+    await asyncio.sleep(0.05)
+    await platform.reconciler.sweep_once()
+    seen = await platform.task(view.id)
+    assert seen.error
+    assert (seen.state, seen.error.type) == ("failed", "WorkerLost")
+
+
+@pytest.mark.parametrize("claimed_again", [True, False])
+async def test_a_zombies_late_write_changes_nothing(platform: Platform, claimed_again: bool) -> None:  # noqa: FBT001
+    view = await platform.submit(input=1)
+    slots = [Slots("echo", 1, None)]
+    async with platform.db.transaction() as tx:
+        (zombie,) = await claim(tx, worker_id="zombie", slots=slots, room=1, lease_s=0.01)
+    await asyncio.sleep(0.05)
+    await platform.reconciler.sweep_once()
+    if claimed_again:
+        async with platform.db.transaction() as tx:
+            await claim(tx, worker_id="second", slots=slots, room=1, lease_s=60)
+    before = await platform.task(view.id)
+    late = fence.End(view.id, zombie.attempt, "failed", error=None)
+    back = fence.GiveBack(view.id, zombie.attempt, "failed", wait_s=9, spent=True)
+    async with platform.db.transaction() as tx:
+        assert await fence.end(tx, [late], before=fence.RUNNING, gateway_url="") == set()
+        assert await fence.give_back(tx, [back]) == set()
+    assert await platform.task(view.id) == before
+    assert not await platform.emitted("task.finished")
+
+
+async def test_a_task_longer_than_its_lease_runs_once(platform: Platform) -> None:
+    platform.algorithm.behaviour = sleeping(2.0)  # type: ignore[assignment]
+    platform.route()
+    async with platform.worker(lease_s=0.9):
+        view = await platform.submit(input=1)
+        async with asyncio.timeout(10):
+            while (seen := await platform.task(view.id)).state != "succeeded":
+                await platform.reconciler.sweep_once()
+                await asyncio.sleep(0.1)
+    assert seen.attempt == 1
+    assert len(platform.algorithm.calls) == 1
+
+
+async def test_a_lost_lease_stops_the_work(platform: Platform) -> None:
+    platform.algorithm.behaviour = sleeping(30)  # type: ignore[assignment]
+    platform.route()
+    async with platform.worker(lease_s=0.9) as pool:
+        view = await platform.submit(input=1)
+        await platform.until(view.id, "running")
+        await asyncio.sleep(0.1)
+        await platform.change("UPDATE tasks SET attempt = attempt + 1, worker_id = 'another'")
+        await asyncio.sleep(1.2)
+        assert not pool.running
+    assert platform.algorithm.closed == 1
+    assert (await platform.task(view.id)).state == "running"
+
+
+async def test_a_waiting_task_is_cancelled_at_once(platform: Platform) -> None:
+    view = await platform.submit(input=1)
+    assert (await platform.desk.cancel(view.id, owner="key-1")).state == "cancelled"
+    assert (await platform.desk.cancel(view.id, owner="key-1")).state == "cancelled"  # asking again changes nothing
+    assert len(await platform.emitted("task.finished")) == 1
+
+
+async def test_a_running_task_is_cancelled_when_its_work_has_stopped(platform: Platform) -> None:
+    platform.algorithm.behaviour = sleeping(60)  # type: ignore[assignment]
+    platform.algorithm.cancel_answers = [202, 200]
+    platform.route()
+    async with platform.worker():
+        view = await platform.submit(input=1)
+        await platform.until(view.id, "running")
+        await asyncio.sleep(0.1)
+        asked = await platform.desk.cancel(view.id, owner="key-1")
+        assert asked.state == "running"
+        assert asked.cancel_requested_at
+        await platform.algorithm.told.wait()
+        assert (await platform.task(view.id)).state == "running"  # it said 202: it is still at it
+        seen = await platform.ended(view.id, seconds=5)
+    assert seen.state == "cancelled"
+    assert platform.algorithm.closed == 1
+    assert platform.algorithm.cancelled == [str(view.id)] * 2
+
+
+async def test_a_cancelled_task_whose_worker_died_is_cancelled_by_the_reconciler(platform: Platform) -> None:
+    view = await platform.submit(input=1)
+    async with platform.db.transaction() as tx:
+        await claim(tx, worker_id="dead", slots=[Slots("echo", 1, None)], room=1, lease_s=0.01)
+    await platform.desk.cancel(view.id, owner=None)
+    await asyncio.sleep(0.05)
+    await platform.reconciler.sweep_once()
+    assert (await platform.task(view.id)).state == "cancelled"
+
+
+async def test_a_task_cancelled_between_two_attempts_is_not_tried_again(platform: Platform) -> None:
+    view = await platform.submit(input=1)
+    async with platform.db.transaction() as tx:
+        (held,) = await claim(tx, worker_id="w", slots=[Slots("echo", 1, None)], room=1, lease_s=60)
+    await platform.desk.cancel(view.id, owner=None)
+    async with platform.db.transaction() as tx:
+        await fence.give_back(tx, [fence.GiveBack(view.id, held.attempt, "failed", spent=True)])
+    async with platform.db.transaction() as tx:
+        assert not await claim(tx, worker_id="w", slots=[Slots("echo", 1, None)], room=1, lease_s=60)
+    await platform.reconciler.sweep_once()
+    assert (await platform.task(view.id)).state == "cancelled"
+
+
+async def test_a_task_that_has_ended_cannot_be_cancelled(platform: Platform) -> None:
+    platform.route()
+    async with platform.worker():
+        view = await platform.ended((await platform.submit(input=1)).id)
+    with pytest.raises(TaskEnded) as refused:
+        await platform.desk.cancel(view.id, owner=None)
+    assert refused.value.status == 409
+
+
+async def test_a_worker_that_is_stopped_hands_back_what_it_runs(platform: Platform) -> None:
+    platform.algorithm.behaviour = sleeping(30)  # type: ignore[assignment]
+    platform.route()
+    async with platform.worker():
+        view = await platform.submit(input=1)
+        await platform.until(view.id, "running")
+        platform.algorithm.behaviour = sleeping(0)  # type: ignore[assignment]
+    (row,) = await platform.rows("SELECT state, failures, attempt FROM tasks")
+    assert (row.state, row.failures, row.attempt) == ("queued", 0, 1)
+    platform.broker.rung.clear()
+    await asyncio.sleep(0.05)
+    async with platform.worker():
+        assert (await platform.ended(view.id, seconds=3)).state == "succeeded"
+
+
+async def test_a_worker_lets_what_is_nearly_done_end_before_it_stops(platform: Platform) -> None:
+    platform.algorithm.behaviour = sleeping(0.4)  # type: ignore[assignment]
+    platform.route()
+    async with platform.worker(grace_s=3):
+        view = await platform.submit(input=1)
+        await platform.until(view.id, "running")
+    seen = await platform.task(view.id)
+    assert (seen.state, seen.attempt) == ("succeeded", 1)
+
+
+async def test_no_task_succeeds_before_its_result_can_be_read(platform: Platform) -> None:
+    platform.route()
+    view = await platform.submit(input=1)
+    platform.store.available = False
+    async with platform.worker(lease_s=1):
+        await asyncio.sleep(1.6)
+        assert (await platform.task(view.id)).state == "running"
+        assert not platform.store.keys
+        platform.store.available = True
+        seen = await platform.ended(view.id)
+    assert (seen.state, seen.attempt) == ("succeeded", 1)
+    assert len(platform.algorithm.calls) == 1  # the work was not done again
+    assert platform.store.keys == [f"tasks/{view.id}/1"]
+
+
+async def test_an_outcome_that_cannot_be_written_does_not_keep_its_neighbours_from_it(platform: Platform) -> None:
+    platform.route()
+    async with platform.worker() as pool:
+        views = [await platform.submit(input=n) for n in range(3)]
+        for view in views:
+            await platform.ended(view.id)
+        wrong = await platform.submit(algorithm="slow", input=1)
+        await platform.change(
+            "UPDATE tasks SET state='running', attempt=1, lease_until=now() WHERE id=:id", id=wrong.id
+        )
+        bad = fence.End(wrong.id, 1, "no such state")  # type: ignore[arg-type]  # what a bug would write
+        last = await platform.submit(input="last")
+        with pytest.raises(Exception, match="check constraint"):
+            await pool._ledger.write(bad)
+        assert (await platform.ended(last.id)).state == "succeeded"
+
+
+async def test_all_bells_are_rung_again_for_work_that_is_left(platform: Platform) -> None:
+    platform.broker.away = True
+    await platform.submit(input=1)
+    await asyncio.sleep(0.05)
+    platform.broker.away = False
+    await platform.reconciler.ring_all()
+    await asyncio.sleep(0.05)
+    assert platform.broker.rung == ["echo"]
