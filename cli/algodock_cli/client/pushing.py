@@ -100,10 +100,13 @@ class Source:
         return Push(subprocess.Popen(self._command(arguments), env=self._environment(), stdout=said, stderr=said), said)
 
     def _take(self, message: str) -> None:
-        self._author_known = self._configured("user.name") and self._configured("user.email")
+        self._author_known = self._knows_the_author()
         self.own_repository = (self.folder / ".git").exists()
         if self.own_repository:
-            self.commit = self._git("rev-parse", "--verify", "HEAD^{commit}").strip()
+            try:
+                self.commit = self._git("rev-parse", "--verify", "HEAD^{commit}").strip()
+            except PushFailed as failed:
+                raise PushFailed(f"{self.folder} is a repository without a commit\n  next: commit first") from failed
             self.uncommitted = bool(self._git("status", "--porcelain").strip())
             self.unchanged = self._remote_head() == self.commit
             return
@@ -124,12 +127,12 @@ class Source:
         parents = ["-p", parent] if parent else []
         self.commit = self._git("commit-tree", tree, *parents, "-m", message or f"Deploy {self.folder.name}").strip()
 
-    def _configured(self, key: str) -> bool:
+    def _knows_the_author(self) -> bool:
+        """Tell whether git is configured with a name and an address to sign commits with."""
         try:
-            self._git("config", "--get", key)
+            return len(self._git("config", "--name-only", "--get-regexp", r"^user\.(name|email)$").split()) > 1
         except PushFailed:  # git's way to say that there is no such key
             return False
-        return True
 
     def _remote_head(self) -> str | None:
         heads = self._git("ls-remote", self.clone_url, f"refs/heads/{BRANCH}").split()

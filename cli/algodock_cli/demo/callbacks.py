@@ -14,6 +14,7 @@ from algodock_cli.client.errors import NotInTime
 
 __all__ = ["Callbacks"]
 
+_LOOK_S = 0.05  # how soon a shutdown is seen
 _LARGEST = 2**20  # bytes; a callback carries a result of 16 KiB at most
 
 
@@ -40,7 +41,7 @@ class Callbacks:
                 """Say nothing: the demo tells."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="callbacks", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="callbacks", daemon=True)
 
     @property
     def url(self) -> str:
@@ -61,6 +62,9 @@ class Callbacks:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+    def _serve(self) -> None:
+        self._server.serve_forever(poll_interval=_LOOK_S)
 
     def take(self, headers: dict[str, str], body: bytes) -> bool:
         """Keep one callback; return whether its signature was good."""
