@@ -1,8 +1,11 @@
 """``python -m algodock_deployer`` runs the service."""
 
-from algodock_common.web import serve
-from algodock_deployer.main import create_app
-from algodock_deployer.settings import Settings
+from algodock_common.startup import quick_imports
+
+with quick_imports():
+    from algodock_common.web import serve
+    from algodock_deployer.main import create_app
+    from algodock_deployer.settings import Settings
 
 
 def main() -> None:

@@ -1,8 +1,11 @@
 """``python -m algodock_registry`` runs the service."""
 
-from algodock_common.web import serve
-from algodock_registry.main import create_app
-from algodock_registry.settings import Settings
+from algodock_common.startup import quick_imports
+
+with quick_imports():
+    from algodock_common.web import serve
+    from algodock_registry.main import create_app
+    from algodock_registry.settings import Settings
 
 
 def main() -> None:
