@@ -127,19 +127,17 @@ class HttpBackend:
 
     async def _feed(self, process: Process, body: AsyncIterator[bytes]) -> None:
         stdin: StreamWriter = _piped(process.stdin)
-        taken, open_ = 0, True
+        taken = 0
         async for chunk in _patient(body, self._idle_s):
             taken += len(chunk)
             if taken > self._max_bytes:
                 raise self._too_large()
-            if not open_:
+            if not chunk or stdin.is_closing():
                 continue  # git has said what it has to say; the client reads that once it has sent everything
-            try:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 stdin.write(chunk)
                 async with asyncio.timeout(self._idle_s):
                     await stdin.drain()
-            except (BrokenPipeError, ConnectionResetError):
-                open_ = False
         stdin.close()
 
     async def _head(self, process: Process, stderr: asyncio.Task[str]) -> tuple[int, dict[str, str]]:

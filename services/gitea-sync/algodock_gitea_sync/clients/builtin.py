@@ -89,7 +89,9 @@ class BuiltinForge:
         return None
 
     async def branches(self, repository: Repository) -> list[str]:
-        """Return the branches, by name."""
+        """Return the branches, by name; none of a repository whose folder is gone."""
+        if not self.folder(repository.full_name).is_dir():
+            return []
         out = await self._run(repository, "for-each-ref", "--count=200", "--format=%(refname:lstrip=2)", "refs/heads/")
         return out.decode(errors="replace").splitlines()
 

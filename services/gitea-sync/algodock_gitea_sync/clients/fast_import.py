@@ -10,6 +10,7 @@ from algodock_gitea_sync.clients.git import GitFailed, end_group
 
 if TYPE_CHECKING:
     from asyncio import StreamWriter
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from algodock_gitea_sync.clients.forge import Upload
@@ -48,29 +49,33 @@ async def fast_import(git: Git, folder: Path, ref: str, parent: str | None, uplo
 
 
 async def _feed(stdin: StreamWriter, ref: str, parent: str | None, upload: Upload) -> None:
-    message = upload.message.encode()
-    name = "".join(c for c in upload.author if c.isprintable() and c not in "<>") or "algodock"
-    head = [
-        f"commit {ref}",
-        f"committer {name} <{name.replace(' ', '.')}@algodock.local> {int(time.time())} +0000",
-        f"data {len(message)}",
-    ]
     try:
-        stdin.write("\n".join(head).encode() + b"\n" + message + b"\n")
-        if parent is not None:
-            stdin.write(f"from {parent}\n".encode())
-        if upload.replace:
-            stdin.write(b"deleteall\n")
-        for file in upload.files:
-            quoted = file.path.replace("\\", "\\\\").replace('"', '\\"')
-            stdin.write(f'M 100644 inline "{quoted}"\ndata {file.size}\n'.encode())
-            while chunk := await asyncio.to_thread(file.content.read, _CHUNK):
-                stdin.write(chunk)
-                await stdin.drain()
-            stdin.write(b"\n")
-        stdin.write(b"done\n")
-        await stdin.drain()
+        async for piece in _stream(ref, parent, upload):
+            if stdin.is_closing():
+                return
+            stdin.write(piece)
+            await stdin.drain()
     except (BrokenPipeError, ConnectionResetError):
         return  # git ended early; its exit status and its words say why
     finally:
         stdin.close()
+
+
+async def _stream(ref: str, parent: str | None, upload: Upload) -> AsyncIterator[bytes]:
+    """Yield the commit in the language of git-fast-import(1)."""
+    message = upload.message.encode()
+    name = "".join(c for c in upload.author if c.isprintable() and c not in "<>") or "algodock"
+    yield f"commit {ref}\n".encode()
+    yield f"committer {name} <{name.replace(' ', '.')}@algodock.local> {int(time.time())} +0000\n".encode()
+    yield f"data {len(message)}\n".encode() + message + b"\n"
+    if parent is not None:
+        yield f"from {parent}\n".encode()
+    if upload.replace:
+        yield b"deleteall\n"
+    for file in upload.files:
+        quoted = file.path.replace("\\", "\\\\").replace('"', '\\"')
+        yield f'M 100644 inline "{quoted}"\ndata {file.size}\n'.encode()
+        while chunk := await asyncio.to_thread(file.content.read, _CHUNK):
+            yield chunk
+        yield b"\n"
+    yield b"done\n"

@@ -11,10 +11,12 @@ import os
 import socket
 import sys
 import time
+from datetime import datetime
 
 _POLL_S = 0.1
 _HTTP_TIMEOUT_S = 10.0
 _MAX_REFS = 20
+_CLOCKS_APART_S = 5.0
 _DONE = {"live", "failed", "superseded", "kept", "draining"}
 _OK = 300
 
@@ -82,10 +84,9 @@ def tell(env: dict[str, str], old: str, new: str, ref: str) -> dict:  # type: ig
     return answer
 
 
-def follow(env: dict[str, str], commit: str) -> None:
+def follow(env: dict[str, str], commit: str, since: float) -> None:
     """Show the steps of the release of ``commit`` until it is live, has failed, or the time is over."""
     until = time.monotonic() + float(env["ALGODOCK_HOOK_WAIT_S"])
-    since = time.time()
     headers = {"authorization": f"Bearer {env['ALGODOCK_HOOK_TOKEN']}"}
     shown: set[str] = set()
     trouble = ""
@@ -95,9 +96,7 @@ def follow(env: dict[str, str], commit: str) -> None:
             trouble = f"it answered {status}" if status >= 500 else ""  # noqa: PLR2004  # the service's own fault
         except PlatformDown as error:
             answer, trouble = {}, str(error)
-        # the newest; one that ended long ago is not the one that this push made
-        releases = answer.get("releases") or [{}]
-        release = releases[0]
+        release = newest(answer, since)
         for step in release.get("steps") or []:
             if step.get("ended_at") and step["name"] not in shown:
                 shown.add(step["name"])
@@ -114,6 +113,14 @@ def follow(env: dict[str, str], commit: str) -> None:
     say(f"look at {env['ALGODOCK_HOOK_LOOK']}")
 
 
+def newest(answer: dict, since: float) -> dict:  # type: ignore[type-arg]  # JSON
+    """Return the release that this push led to: a branch forced back has releases of the same commit from before."""
+    for release in answer.get("releases") or []:
+        if release.get("state") == "live" or instant(release.get("created_at") or "") > since - _CLOCKS_APART_S:
+            return dict(release)
+    return {}
+
+
 def end(env: dict[str, str], release: dict, state: str, seconds: float) -> None:  # type: ignore[type-arg]  # JSON
     """Say how the release ended."""
     if state in {"live", "draining", "kept"}:
@@ -127,16 +134,16 @@ def end(env: dict[str, str], release: dict, state: str, seconds: float) -> None:
 
 def took(step: dict) -> str:  # type: ignore[type-arg]  # JSON
     """Return the step's duration as ``  1.2 s``."""
-    try:
-        return f"  {instant(step['ended_at']) - instant(step['started_at']):.1f} s"
-    except (KeyError, TypeError, ValueError):
-        return ""
+    began, ended = instant(step.get("started_at") or ""), instant(step["ended_at"])
+    return f"  {ended - began:.1f} s" if began and ended else ""
 
 
 def instant(text: str) -> float:
-    """Return the seconds of the day of an ISO 8601 time, or fail; enough to tell how long a step took."""
-    hours, minutes, seconds = text.partition("T")[2].rstrip("Z").split("+")[0].split(":")
-    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    """Return an ISO 8601 time as Unix seconds; 0 when it is none."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def detail(step: dict) -> str:  # type: ignore[type-arg]  # JSON
@@ -150,6 +157,7 @@ def main() -> None:
     env = dict(os.environ)
     if "ALGODOCK_HOOK_WEBHOOK" not in env:
         return  # changed by the platform itself, which looks for itself
+    since = time.time()
     for line in sys.stdin.read().splitlines()[:_MAX_REFS]:
         old, new, ref = line.split(" ", 2)
         try:
@@ -158,10 +166,11 @@ def main() -> None:
             say(f"the push is taken, but the platform cannot be told now ({error}).")
             say(f"it looks for itself within {env['ALGODOCK_HOOK_POLL_S']} s; then see {env['ALGODOCK_HOOK_LOOK']}")
             continue
-        outcome, commit = answer.get("outcome"), answer.get("commit")
-        if outcome == "pushed" and commit:
-            say(f"deploying {str(commit)[:10]} of {answer.get('branch')} as {answer.get('algorithm')}")
-            follow(env, str(commit))
+        outcome, commit = answer.get("outcome"), str(answer.get("commit") or "")
+        # "unchanged" and the pushed commit: the poller was quicker than this hook
+        if outcome in {"pushed", "received"} or (outcome == "unchanged" and commit == new):
+            say(f"deploying {commit[:10]} of {answer.get('branch')} as {answer.get('algorithm')}")
+            follow(env, commit, since)
         else:
             say(str(answer.get("detail") or outcome))
 
