@@ -56,12 +56,13 @@ def _json(body: bytes) -> dict[str, Any]:
 
 
 async def _form(request: Request, signature: Signature) -> dict[str, Any]:
+    from python_multipart.exceptions import FormParserError
     from starlette.exceptions import HTTPException
 
     try:
         form = await request.form(max_files=_MAX_PARTS, max_fields=_MAX_PARTS)
-    except HTTPException as error:
-        raise InvalidInput([{"path": "", "message": f"not multipart: {error.detail}", "type": "multipart"}]) from error
+    except (HTTPException, FormParserError) as error:  # the second one from Starlette before 0.42
+        raise InvalidInput([{"path": "", "message": f"not multipart: {error}", "type": "multipart"}]) from error
     try:
         return await _values(form, signature)
     finally:
