@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from algodock_cli.stack import algorithm_processes, ports, readiness
@@ -108,7 +109,7 @@ class Stack:
             if ran:
                 progress("stops services and servers")
             self._supervisor.stop()
-            if not keep_algorithms and algorithm_processes.end_all(self.folder):
+            if not keep_algorithms and algorithm_processes.end_all(self.folder.algorithms, self._services_root()):
                 progress("stopped the algorithms")
                 ran = True
             return ran
@@ -196,6 +197,9 @@ class Stack:
         }
         write_private(self.folder.ports_file, json.dumps(noted, indent=1))
         return noted
+
+    def _services_root(self) -> Path:
+        return Path(self._given.get("SERVICE_ROOT_DIR") or self.folder.services_root)
 
     def _servers(self, places: Mapping[str, int], secrets: Secrets) -> list[Server]:
         return [
