@@ -9,6 +9,7 @@ from algodock_common.database import Database, migrate
 from algodock_common.messaging import Bus
 from algodock_common.storage import MinioObjectStore
 from algodock_common.web import InternalClient, serve, service_app
+from algodock_runner.clients.bucket import BucketKeeper
 from algodock_runner.clients.gateway import HttpGateway
 from algodock_runner.handlers.bell import Bell
 from algodock_runner.settings import Settings
@@ -44,6 +45,7 @@ def api(settings: Settings) -> FastAPI:
     bus = Bus(settings.kafka, settings.secrets, service="runner", instance=settings.platform.node_id)
     db = Database(settings.database, schema=SCHEMA, source="/runner", bus=bus)
     store = MinioObjectStore(settings.objects)
+    bucket = BucketKeeper(store)
     to_gateway = InternalClient(settings.peers.gateway_url, settings.secrets)
     gateway = HttpGateway(to_gateway)
     bell = Bell(bus, source="/runner")
@@ -62,7 +64,7 @@ def api(settings: Settings) -> FastAPI:
             stack.push_async_callback(to_gateway.close)
             stack.push_async_callback(store.close)
             await migrate(settings.database, schema=SCHEMA, migrations=MIGRATIONS)
-            for part in (bus, db, bell, reconciler):  # ended in the opposite order
+            for part in (bucket, bus, db, bell, reconciler):  # ended in the opposite order
                 await part.start()
                 stack.push_async_callback(part.stop)
             yield
@@ -97,6 +99,7 @@ def worker(settings: Settings) -> FastAPI:
     bus = Bus(settings.kafka, settings.secrets, service="worker", instance=worker_id)
     db = Database(settings.database, schema=SCHEMA, source="/runner/worker", bus=bus)
     store = MinioObjectStore(settings.objects)
+    bucket = BucketKeeper(store)
     redis = Redis.from_url(settings.redis.url.get_secret_value())
     to_gateway = InternalClient(settings.peers.gateway_url, settings.secrets)
     to_registry = InternalClient(settings.peers.registry_url, settings.secrets)
@@ -128,7 +131,7 @@ def worker(settings: Settings) -> FastAPI:
             )
             pool = Pool(db, tools, ledger, settings=settings.worker, worker_id=worker_id)
             subscribe_worker(bus, pool=pool)
-            for part in (bus, db, bell, feed, sender, ledger, pool):  # ended in the opposite order
+            for part in (bucket, bus, db, bell, feed, sender, ledger, pool):  # ended in the opposite order
                 await part.start()
                 stack.push_async_callback(part.stop)
             yield

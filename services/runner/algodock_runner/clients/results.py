@@ -63,6 +63,10 @@ class SignedResults:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             msg = "The object store cannot be reached."
             raise ObjectStoreUnavailable(msg, retry_after=1) from error
+        if response.status == HTTPStatus.NOT_FOUND:  # a store that lost everything: the bucket, too
+            await self._store.ensure_bucket()
+            msg = "The object store had no bucket."
+            raise ObjectStoreUnavailable(msg, retry_after=1)
         if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or response.status == HTTPStatus.TOO_MANY_REQUESTS:
             msg = f"The object store cannot serve now ({response.status})."
             raise ObjectStoreUnavailable(msg, retry_after=1)
