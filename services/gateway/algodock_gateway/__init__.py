@@ -1,0 +1,1 @@
+"""The gateway: the one service that faces people and programs; everything else is behind it."""

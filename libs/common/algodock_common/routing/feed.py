@@ -92,6 +92,7 @@ class RoutingFeed:
         self._reading: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._read_at = float("-inf")
+        self._filled = False
         self._last_error: str | None = "no snapshot read yet"
         table.listen(self._changed.set)
         bus.subscribe(InstanceChanged, self._on_event)
@@ -115,6 +116,11 @@ class RoutingFeed:
             await self._redis.delete(self._key)
         except Exception as error:  # noqa: BLE001  # the key expires by itself; stopping must not fail for it
             log.warning("routing.acknowledgement_not_removed", error=repr(error))
+
+    @property
+    def filled(self) -> bool:
+        """Say whether a snapshot was ever read: calls can be routed, also while the registry is away."""
+        return self._filled
 
     async def check(self) -> None:
         """Health check: the last snapshot was read.
@@ -152,6 +158,7 @@ class RoutingFeed:
             self._last_error = f"registry snapshot: {error!r}"
             raise
         self._last_error = None
+        self._filled = True
         self.table.load(snapshot)
 
     async def _on_event(self, event: Event[InstanceChanged]) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 from prometheus_client import Counter, Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from uuid import UUID
 
-__all__ = ["CALL_RECORDS_LOST", "CALL_SECONDS", "CallBook", "CallRecord", "CallRecords"]
+    from algodock_gateway.domain.call import CallRecord
+
+__all__ = ["CALL_RECORDS_LOST", "CALL_SECONDS", "CallBook", "CallRecords"]
 
 CALL_SECONDS = Histogram(
     "algodock_call_seconds",
@@ -30,26 +31,6 @@ FLUSH_S: Final = 0.5
 TRIM_S: Final = 3600.0
 
 log = structlog.get_logger()
-
-
-class CallRecord(NamedTuple):
-    """One call as it is kept."""
-
-    started_at: float
-    """Unix seconds."""
-    duration_us: int
-    algorithm: str
-    algorithm_id: UUID | None
-    release_id: UUID | None
-    instance_id: UUID | None
-    key_id: UUID | None
-    method: str
-    path: str
-    status: int
-    error: str | None
-    bytes_in: int
-    bytes_out: int
-    trace_id: str | None
 
 
 class CallRecords(Protocol):

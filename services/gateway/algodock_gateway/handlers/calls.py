@@ -86,17 +86,17 @@ class CallDesk:
         leaving = asyncio.ensure_future(_left(receive)) if receive is not None else None
         try:
             await asyncio.wait({waiting, leaving} if leaving else {waiting}, return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
-                raise CallerGone("the caller left the queue")
-            waiting.result()
-            return gate
         except BaseException:
             if not waiting.cancel() and waiting.exception() is None:
-                gate.leave(limits.concurrency)
+                gate.leave(limits.concurrency)  # the slot came as this call was given up
             raise
         finally:
             if leaving is not None:
                 leaving.cancel()
+        if waiting.cancel():
+            raise CallerGone("the caller left the queue")
+        waiting.result()
+        return gate
 
     async def connect(self, route: Route) -> tuple[Instance, Connection]:
         """Choose an instance and connect to it; one that cannot be connected to is passed over.

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
-from uuid import UUID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Algorithm", "AlgorithmSource", "Directory"]
+    from algodock_gateway.domain.algorithm import Algorithm
+
+__all__ = ["AlgorithmSource", "Directory"]
 
 MISSED_S: Final = 1.0
 _MISSED_KEPT: Final = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Algorithm:
-    """An algorithm's row."""
-
-    id: UUID
-    name: str
-    state: str
-    owner: str
-    clone_url: str
 
 
 class AlgorithmSource(Protocol):

@@ -7,14 +7,14 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
 from algodock_common.errors import AlgoDockError
-from algodock_common.observability import current_trace_id, span
+from algodock_common.observability import current_trace_id, current_traceparent, span
 from algodock_common.web import problem_response, unexpected_error
 from algodock_gateway.clients.upstream import AnswerTooLate, CallerGone, UpstreamError
 from algodock_gateway.domain import AnswerOverdue, BodyTooLarge, InstanceFailed, KeyRefused
+from algodock_gateway.domain.call import CallRecord
 from algodock_gateway.domain.keys import bearer
-from algodock_gateway.handlers.call_book import CallRecord
 from algodock_gateway.routes.forward import AnswerBroke, Forwarded, forward
-from algodock_gateway.routes.headers import request_head
+from algodock_gateway.routes.headers import body_length_of, declared_length, request_head
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -28,13 +28,12 @@ if TYPE_CHECKING:
     from algodock_gateway.handlers.calls import CallDesk
     from algodock_gateway.handlers.key_ring import KeyRing
 
-__all__ = ["AiInlet", "body_length_of", "declared_length", "problem_for"]
+__all__ = ["AiInlet"]
 
 PREFIX: Final = b"/ai/"
 CALLER_GONE: Final = 499
 """The status in metrics and records of a call whose caller left; nobody receives it."""
 
-_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _PATH_KEPT: Final = 200
 _SERVER_ERROR: Final = 500
 
@@ -86,7 +85,7 @@ class AiInlet:
                 # Returning with the answer unfinished makes the server end the connection.
                 call.status, call.error = call.passed.status, "answer-broke"
             except Exception as error:  # noqa: BLE001  # the last resort of a raw inlet: whatever it is, a problem document
-                problem = problem_for(error, call.name, scope["path"])
+                problem = _problem_for(error, call.name, scope["path"])
                 call.status, call.error = problem.status, problem.code
                 if call.passed.started:
                     return
@@ -96,7 +95,7 @@ class AiInlet:
                     _describe(handle, scope, call)
                 self._note(call, scope["method"], started_at, time.perf_counter() - started)
 
-    async def _serve(  # noqa: PLR0913  # one call's parts
+    async def _serve(  # one call's parts
         self,
         call: _Call,
         handle: SpanHandle,
@@ -130,7 +129,7 @@ class AiInlet:
         finally:
             gate.leave(route.limits.concurrency)
 
-    async def _call_instance(  # noqa: PLR0913  # as above
+    async def _call_instance(  # as above
         self,
         call: _Call,
         handle: SpanHandle,
@@ -154,7 +153,7 @@ class AiInlet:
                     target=call.rest + b"?" + query if query else call.rest,
                     length=body_length,
                     prefix=PREFIX + call.name.encode("ascii"),
-                    replace_traceparent=sending.recording,
+                    traceparent=current_traceparent() if sending.recording else None,
                 )
                 await forward(
                     connection,
@@ -196,18 +195,7 @@ class AiInlet:
         )
 
 
-def declared_length(value: bytes | None) -> int | None:
-    """Return the body's length as declared; the HTTP parser has seen to it that it is a number."""
-    return int(value) if value is not None and value.isdigit() else None
-
-
-def body_length_of(first: Message, declared: int | None, method: str) -> int:
-    """Return the length of a body that came whole; -1 where the request has none and needs to declare none."""
-    length = len(first.get("body", b""))
-    return length if length or declared is not None or method in _WITH_BODY else -1
-
-
-def problem_for(error: Exception, name: str, path: str) -> AlgoDockError:
+def _problem_for(error: Exception, name: str, path: str) -> AlgoDockError:
     """Return what the caller reads of ``error``."""
     if isinstance(error, AlgoDockError):
         return error

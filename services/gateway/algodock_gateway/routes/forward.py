@@ -143,7 +143,7 @@ async def _stream(connection: Connection, send: Send, passed: Forwarded, timeout
         raise AnswerBroke(str(error)) from error
 
 
-async def _pump(  # noqa: PLR0913  # the two ends, and what is between them
+async def _pump(  # the two ends, and what is between them
     connection: Connection,
     body: bytes,
     receive: Receive,

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from algodock_common.observability import current_traceparent
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from starlette.types import Scope
+    from starlette.types import Message, Scope
 
     from algodock_gateway.clients.upstream import Origin
 
-__all__ = ["Headers", "answer_headers", "header_of", "request_head"]
+__all__ = ["Headers", "answer_headers", "body_length_of", "declared_length", "header_of", "request_head"]
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -46,6 +44,8 @@ _NOT_FORWARDED: Final = _HOP_BY_HOP | {
 
 _NOT_ANSWERED: Final = _HOP_BY_HOP | {b"date", b"server"}  # the gateway's own server writes these
 
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+
 _PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close"})
 
 
@@ -58,7 +58,7 @@ def header_of(scope: Scope, name: bytes) -> bytes | None:
     return None
 
 
-def request_head(  # noqa: PLR0913  # keyword-only parts of one head
+def request_head(
     scope: Scope,
     origin: Origin,
     *,
@@ -66,71 +66,83 @@ def request_head(  # noqa: PLR0913  # keyword-only parts of one head
     length: int | None,
     prefix: bytes = b"",
     more: Iterable[tuple[bytes, bytes]] = (),
-    replace_traceparent: bool = False,
+    traceparent: str | None = None,
     keep_authorization: bool = False,
 ) -> bytes:
     """Return the head of the request to an instance.
 
     ``target`` is the path with its query. ``length`` is the body's; None stands for a body of unknown
     length, which is sent in chunks; -1 for none. ``prefix`` is what was taken off the path.
-    ``more`` are headers that replace nothing; with ``replace_traceparent`` the current span's takes
-    the caller's place.
+    ``more`` are headers that replace nothing; ``traceparent`` takes the place of the caller's.
     """
     method = scope["method"].encode("ascii")
     parts = [method, b" ", origin.prefix, target, b" HTTP/1.1\r\nhost: ", origin.authority, b"\r\n"]
+    held = _pass_on(scope["headers"], parts, b"traceparent" if traceparent is not None else None)
+    if (connection := held.get(b"connection")) is not None and connection.lower() not in _PLAIN_CONNECTION:
+        _drop_named(parts, connection)
+    client = scope["client"]
+    if client is not None:
+        address = client[0].encode("ascii", "replace")
+        before = held.get(b"x-forwarded-for")
+        parts.append(b"x-forwarded-for: " + (address if before is None else before + b", " + address) + b"\r\n")
+    parts.append(b"x-forwarded-proto: " + scope["scheme"].encode("ascii") + b"\r\n")
+    if (host := held.get(b"host")) is not None:
+        parts.append(b"x-forwarded-host: " + host + b"\r\n")
+    if prefix:
+        parts.append(b"x-forwarded-prefix: " + prefix + b"\r\n")
+    if traceparent is not None:
+        parts.append(b"traceparent: " + traceparent.encode("ascii") + b"\r\n")
+    if keep_authorization and (authorization := held.get(b"authorization")) is not None:
+        parts.append(b"authorization: " + authorization + b"\r\n")
+    for name, value in more:
+        parts.append(name + b": " + value + b"\r\n")
+    parts.append(_framing(length))
+    return b"".join(parts)
+
+
+def _pass_on(headers: Headers, parts: list[bytes], replaced: bytes | None) -> dict[bytes, bytes]:
+    """Append the headers that pass, each as four parts; return those that are held back."""
+    held: dict[bytes, bytes] = {}
     add = parts.append
-    host = forwarded = named = None
-    for name, value in scope["headers"]:
-        if name not in _NOT_FORWARDED:
-            if replace_traceparent and name == b"traceparent":
-                continue
+    for name, value in headers:
+        if name in _NOT_FORWARDED or name == replaced:
+            held[name] = value
+        else:
             add(name)
             add(b": ")
             add(value)
             add(b"\r\n")
-        elif name == b"host":
-            host = value
-        elif name == b"x-forwarded-for":
-            forwarded = value
-        elif name == b"authorization" and keep_authorization:
-            add(b"authorization: " + value + b"\r\n")
-        elif name == b"connection" and value.lower() not in _PLAIN_CONNECTION:
-            named = value
-    if named is not None:
-        _drop_named(parts, named)
-    client = scope["client"]
-    if client is not None:
-        address = client[0].encode("ascii", "replace")
-        add(b"x-forwarded-for: " + (address if forwarded is None else forwarded + b", " + address) + b"\r\n")
-    add(b"x-forwarded-proto: " + scope["scheme"].encode("ascii") + b"\r\n")
-    if host is not None:
-        add(b"x-forwarded-host: " + host + b"\r\n")
-    if replace_traceparent:
-        add(b"traceparent: " + (current_traceparent() or "").encode("ascii") + b"\r\n")
-    if prefix:
-        add(b"x-forwarded-prefix: " + prefix + b"\r\n")
-    for name, value in more:
-        add(name + b": " + value + b"\r\n")
+    return held
+
+
+def _framing(length: int | None) -> bytes:
     if length is None:
-        add(b"transfer-encoding: chunked\r\n\r\n")
-    elif length >= 0:
-        add(b"content-length: %d\r\n\r\n" % length)
-    else:
-        add(b"\r\n")
-    return b"".join(parts)
+        return b"transfer-encoding: chunked\r\n\r\n"
+    return b"content-length: %d\r\n\r\n" % length if length >= 0 else b"\r\n"
 
 
 def _drop_named(parts: list[bytes], named: bytes) -> None:
-    """Take out headers that ``Connection`` names as its own; ``parts`` holds name, colon, value, end."""
+    """Take out headers that ``Connection`` names as its own."""
     dropped = {token.strip().lower() for token in named.split(b",")}
     index = 7  # behind the request line and Host
     while index < len(parts):
-        if parts[index] in dropped and parts[index + 1] == b": ":
+        if parts[index] in dropped:
             del parts[index : index + 4]
         else:
-            index += 1
+            index += 4
 
 
 def answer_headers(headers: Headers) -> Headers:
     """Return the headers of an instance's answer that the caller gets."""
     return [pair for pair in headers if pair[0] not in _NOT_ANSWERED]
+
+
+def declared_length(value: bytes | None) -> int | None:
+    """Return the body's length as its Content-Length declares it."""
+    return int(value) if value is not None and value.isdigit() else None
+
+
+def body_length_of(first: Message, declared: int | None, method: str) -> int:
+    """Return the length of a body that came whole; -1 where the request has none and needs to declare none."""
+    length = len(first.get("body", b""))
+    return length if length or declared is not None or method in _WITH_BODY else -1

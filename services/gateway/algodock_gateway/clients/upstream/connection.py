@@ -77,9 +77,9 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_chunks", "_error", "_framed", "_head_bytes", "_head_done", "_head_only", "_loop", "_parser", "_reading_paused",
-        "_size", "_timer", "_waiter", "_writable", "busy", "complete", "headers", "idle_since", "keep_alive",
-        "keep_alive_s", "origin", "request_done", "socket", "status", "transport",
+        "_chunks", "_error", "_framed", "_head_bytes", "_head_done", "_head_only", "_loop", "_parser",
+        "_reading_paused", "_size", "_timer", "_waiter", "_writable", "busy", "complete", "headers", "idle_since",
+        "keep_alive", "keep_alive_s", "origin", "request_done", "socket", "status", "transport",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop, origin: Origin) -> None:

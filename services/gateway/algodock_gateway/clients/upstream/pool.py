@@ -138,7 +138,7 @@ class Pool:
                 else:
                     await self._connect_plain(loop, connection, origin)
         except (OSError, TimeoutError) as error:
-            raise CannotConnect(f"{origin.host}:{origin.port}: {error or type(error).__name__}") from error
+            raise CannotConnect(f"{origin.host}:{origin.port}: {error!r}") from error
         return connection
 
     async def _connect_plain(self, loop: asyncio.AbstractEventLoop, connection: Connection, origin: Origin) -> None:
@@ -159,7 +159,7 @@ class Pool:
             else:
                 connection.socket = sock
                 return
-        raise failure or OSError("no address")
+        raise failure if failure is not None else OSError("no address")
 
     def _allowed(self, connection: Connection) -> float:
         promised = connection.keep_alive_s

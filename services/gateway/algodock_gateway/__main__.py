@@ -1,0 +1,15 @@
+"""``python -m algodock_gateway`` runs the service."""
+
+from algodock_common.web import serve
+from algodock_gateway.main import create_app
+from algodock_gateway.settings import Settings
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    settings = Settings()
+    serve(create_app(settings), settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""The other services as the gateway asks them: each a Protocol, and its real one over internal HTTP."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from uuid import UUID
+
+from algodock_common.errors import UpstreamFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from algodock_common.web import InternalClient
+    from algodock_gateway.domain.algorithm import Algorithm
+
+__all__ = [
+    "Deployer",
+    "Forge",
+    "HttpDeployer",
+    "HttpForge",
+    "HttpRegistry",
+    "HttpRunner",
+    "JsonObject",
+    "LinkedRepository",
+    "MadeRepository",
+    "Registry",
+    "Runner",
+    "UploadedFile",
+]
+
+JsonObject: TypeAlias = dict[str, Any]
+"""What another service says of its own things; passed on, not understood."""
+
+UPLOAD_S = 120.0
+LINK_S = 60.0
+
+
+class MadeRepository(NamedTuple):
+    """A repository that pushes go to."""
+
+    full_name: str
+    clone_url: str
+
+
+class LinkedRepository(NamedTuple):
+    """A repository whose branch deploys, and the commit that was seen there (None: the branch is empty)."""
+
+    full_name: str
+    commit: str | None
+    problem: str
+
+
+class UploadedFile(NamedTuple):
+    """One file of an upload; ``path`` is relative to the repository's root."""
+
+    path: str
+    content: IO[bytes]
+    content_type: str
+
+
+class Deployer(Protocol):
+    """Services and their releases."""
+
+    async def services(self) -> list[JsonObject]:
+        """Return every service."""
+        ...
+
+    async def service(self, name: str) -> JsonObject:
+        """Return one service.
+
+        Raises:
+            NotFound: the deployer knows none of this name.
+        """
+        ...
+
+    async def releases(self, name: str, *, commit: str | None = None) -> list[JsonObject]:
+        """Return a service's releases, newest first.
+
+        Raises:
+            NotFound: the deployer knows no service of this name.
+        """
+        ...
+
+
+class Forge(Protocol):
+    """Repositories."""
+
+    async def ensure(self, algorithm: Algorithm) -> MadeRepository:
+        """Return the algorithm's repository, made if there is none."""
+        ...
+
+    async def link(self, algorithm: Algorithm, *, repo_url: str, branch: str) -> LinkedRepository:
+        """Let a repository's branch deploy as the algorithm."""
+        ...
+
+    async def upload(self, name: str, files: Sequence[UploadedFile], *, identity: str, message: str) -> JsonObject:
+        """Make one commit of files; ``identity`` is the signed header's value."""
+        ...
+
+
+class Runner(Protocol):
+    """Tasks."""
+
+    async def task(self, task_id: UUID, *, identity: str) -> JsonObject:
+        """Return one task that the identity may see.
+
+        Raises:
+            NotFound: there is none.
+        """
+        ...
+
+
+class Registry(Protocol):
+    """Instances."""
+
+    async def register(self, algorithm: Algorithm, *, url: str) -> JsonObject:
+        """Register a service that runs elsewhere; the answer has its token."""
+        ...
+
+
+class HttpDeployer:
+    """The deployer's internal HTTP."""
+
+    def __init__(self, client: InternalClient) -> None:
+        """Keep the client; nothing is sent."""
+        self._client = client
+
+    async def services(self) -> list[JsonObject]:
+        """Return every service."""
+        return _list(await self._client.get("/internal/services"), "services", "deployer")
+
+    async def service(self, name: str) -> JsonObject:
+        """Return one service."""
+        return _object(await self._client.get(f"/internal/services/{name}"), "deployer")
+
+    async def releases(self, name: str, *, commit: str | None = None) -> list[JsonObject]:
+        """Return a service's releases, newest first."""
+        answer = await self._client.get(f"/internal/services/{name}/releases", params={"commit": commit})
+        return _list(answer, "releases", "deployer")
+
+
+class HttpForge:
+    """gitea-sync's internal HTTP."""
+
+    def __init__(self, client: InternalClient) -> None:
+        """Keep the client; nothing is sent."""
+        self._client = client
+
+    async def ensure(self, algorithm: Algorithm) -> MadeRepository:
+        """Return the algorithm's repository, made if there is none."""
+        answer = _object(await self._client.post("/internal/repositories", json=_named(algorithm)), "gitea-sync")
+        return MadeRepository(str(answer["full_name"]), str(answer["clone_url"]))
+
+    async def link(self, algorithm: Algorithm, *, repo_url: str, branch: str) -> LinkedRepository:
+        """Let a repository's branch deploy as the algorithm."""
+        body = {**_named(algorithm), "repo_url": repo_url, "branch": branch}
+        answer = _object(
+            await self._client.post("/internal/repositories/link", json=body, timeout_s=LINK_S), "gitea-sync"
+        )
+        return LinkedRepository(str(answer["full_name"]), answer.get("commit"), str(answer.get("problem") or ""))
+
+    async def upload(self, name: str, files: Sequence[UploadedFile], *, identity: str, message: str) -> JsonObject:
+        """Make one commit of files."""
+        parts = [("files", (file.path, file.content, file.content_type)) for file in files]
+        answer = await self._client.post(
+            f"/internal/repositories/{name}/upload",
+            files=[*parts, ("message", (None, message))],
+            identity=identity,
+            timeout_s=UPLOAD_S,
+        )
+        return _object(answer, "gitea-sync")
+
+
+class HttpRunner:
+    """The runner's internal HTTP."""
+
+    def __init__(self, client: InternalClient) -> None:
+        """Keep the client; nothing is sent."""
+        self._client = client
+
+    async def task(self, task_id: UUID, *, identity: str) -> JsonObject:
+        """Return one task that the identity may see."""
+        return _object(await self._client.get(f"/internal/tasks/{task_id}", identity=identity), "runner")
+
+
+class HttpRegistry:
+    """The registry's internal HTTP."""
+
+    def __init__(self, client: InternalClient) -> None:
+        """Keep the client; nothing is sent."""
+        self._client = client
+
+    async def register(self, algorithm: Algorithm, *, url: str) -> JsonObject:
+        """Register a service that runs elsewhere."""
+        body = {"name": algorithm.name, "algorithm_id": str(algorithm.id), "url": url}
+        return _object(await self._client.post("/internal/external", json=body), "registry")
+
+
+def _named(algorithm: Algorithm) -> JsonObject:
+    return {"algorithm_id": str(algorithm.id), "algorithm": algorithm.name, "owner": algorithm.owner}
+
+
+def _object(answer: object, peer: str) -> JsonObject:
+    if not isinstance(answer, dict):
+        msg = f"{peer} answered with another shape than expected."
+        raise UpstreamFailed(msg)
+    return answer
+
+
+def _list(answer: object, member: str, peer: str) -> list[JsonObject]:
+    found = _object(answer, peer).get(member)
+    if not isinstance(found, list):
+        msg = f"{peer} answered without {member!r}."
+        raise UpstreamFailed(msg)
+    return found

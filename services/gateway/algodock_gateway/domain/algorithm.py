@@ -1,0 +1,22 @@
+"""An algorithm as the gateway keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+__all__ = ["Algorithm", "AlgorithmState"]
+
+AlgorithmState = Literal["created", "changed", "archived"]
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """An algorithm's row; ``clone_url`` is empty while it has no repository."""
+
+    id: UUID
+    name: str
+    state: AlgorithmState
+    owner: str
+    clone_url: str

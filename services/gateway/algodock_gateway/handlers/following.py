@@ -1,0 +1,47 @@
+"""What the gateway learns from others' events: versions, ended operations, finished tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from algodock_common.database import accept_once
+from algodock_gateway.domain.operations import ended_by
+from algodock_gateway.repository import Operations, Versions
+
+if TYPE_CHECKING:
+    from algodock_common.database import Database
+    from algodock_common.events import Event, ReleaseChanged, TaskFinished
+    from algodock_gateway.handlers.waiters import Waiters
+
+__all__ = ["Following"]
+
+CONSUMER = "gateway"
+
+log = structlog.get_logger()
+
+
+class Following:
+    """Applies events; each is one transaction."""
+
+    def __init__(self, database: Database, *, releases: Waiters, tasks: Waiters) -> None:
+        """``releases`` wakes by the algorithm's name, ``tasks`` by the task's id."""
+        self._database = database
+        self._releases = releases
+        self._tasks = tasks
+
+    async def release_changed(self, event: Event[ReleaseChanged]) -> None:
+        """Keep the version, end the operations that it ends, wake who waits for it."""
+        release = event.data
+        async with self._database.transaction() as tx:
+            if await accept_once(tx, CONSUMER, event):
+                await Versions(tx.session).put(release)
+                ended = ended_by(release)
+                if ended is not None and await Operations(tx.session).end(release.algorithm_id, ended):
+                    log.info("operations.ended", algorithm=release.algorithm, state=ended.state)
+        self._releases.wake(release.algorithm)
+
+    async def task_finished(self, event: Event[TaskFinished]) -> None:
+        """Wake the long polls of the task."""
+        self._tasks.wake(str(event.data.id))

@@ -1,0 +1,47 @@
+"""A task's long poll: held here, woken by ``task.finished``, true by reading again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+from algodock_common.events import TASK_TERMINAL_STATES
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from algodock_gateway.clients import JsonObject, Runner
+    from algodock_gateway.handlers.waiters import Waiters
+
+__all__ = ["Tasks"]
+
+REREAD_S: Final = 1.0
+"""A poll reads the task again this often without an event: a broker may have lost it."""
+
+
+class Tasks:
+    """Reads tasks for their owners."""
+
+    def __init__(self, runner: Runner, finished: Waiters) -> None:
+        """``finished`` wakes by a task's id."""
+        self._runner = runner
+        self._finished = finished
+
+    async def get(self, task_id: UUID, *, identity: str, wait_s: float = 0) -> JsonObject:
+        """Return the task, at its end if that comes within ``wait_s`` seconds.
+
+        Raises:
+            NotFound: there is no such task that the identity may see.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait_s
+        while True:
+            with self._finished.waiting(str(task_id)) as finished:
+                task = await self._runner.task(task_id, identity=identity)
+                left = until - loop.time()
+                if left <= 0 or task.get("state") in TASK_TERMINAL_STATES:
+                    return task
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(left, REREAD_S)):
+                        await finished.wait()

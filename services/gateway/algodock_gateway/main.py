@@ -1,0 +1,159 @@
+"""Wires the gateway: settings, database, bus, routes of calls, handlers, raw inlets and the API beside them."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from redis.asyncio import Redis
+
+from algodock_common.database import Database, migrate
+from algodock_common.messaging import Bus
+from algodock_common.routing import RoutingFeed, RoutingTable
+from algodock_common.web import InternalClient, service_app
+from algodock_gateway.clients import HttpDeployer, HttpForge, HttpRegistry, HttpRunner
+from algodock_gateway.clients.upstream import Pool
+from algodock_gateway.handlers.algorithms import Algorithms
+from algodock_gateway.handlers.call_book import CallBook
+from algodock_gateway.handlers.calls import CallDesk
+from algodock_gateway.handlers.credentials import Credentials, SecretBox
+from algodock_gateway.handlers.deploying import Deploying
+from algodock_gateway.handlers.directory import Directory
+from algodock_gateway.handlers.following import Following
+from algodock_gateway.handlers.identity import Stamps
+from algodock_gateway.handlers.key_ring import KeyRing
+from algodock_gateway.handlers.services import Services
+from algodock_gateway.handlers.tasks import Tasks
+from algodock_gateway.handlers.waiters import Waiters
+from algodock_gateway.repository import AlgorithmStore, CallStore, KeyStore
+from algodock_gateway.routes.ai import AiInlet
+from algodock_gateway.routes.api import Peers, make_api
+from algodock_gateway.routes.documents import make_documents
+from algodock_gateway.routes.gatekeeper import Gatekeeper
+from algodock_gateway.routes.inlets import Edge, GitInlet, HeartbeatInlet, WebhookInlet
+from algodock_gateway.routes.internal import make_internal
+from algodock_gateway.routes.relay import Relay
+from algodock_gateway.subscribers import subscribe
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from fastapi import FastAPI
+
+    from algodock_gateway.settings import Settings
+
+__all__ = ["create_app"]
+
+SCHEMA = "gateway"
+MIGRATIONS = "algodock_gateway.migrations"
+TITLE = "AlgoDock"
+VERSION = "0.1.0"
+
+
+class _Clients:
+    """Connections to the other services' internal HTTP."""
+
+    def __init__(self, settings: Settings) -> None:
+        peers, secrets = settings.peers, settings.secrets
+        self.deployer = InternalClient(peers.deployer_url, secrets)
+        self.forge = InternalClient(peers.gitea_sync_url, secrets)
+        self.registry = InternalClient(peers.registry_url, secrets)
+        self.runner = InternalClient(peers.runner_url, secrets)
+
+    async def close(self) -> None:
+        for client in (self.deployer, self.forge, self.registry, self.runner):
+            await client.close()
+
+
+def create_app(settings: Settings) -> Edge:
+    """Build the gateway; nothing connects before it is started."""
+    url = settings.peers.gateway_url
+    bus = Bus(settings.kafka, settings.secrets, service="gateway")
+    database = Database(settings.database, schema=SCHEMA, source="/gateway", bus=bus)
+    redis = Redis.from_url(settings.redis.url.get_secret_value())
+    clients = _Clients(settings)
+
+    pool = Pool()
+    table = RoutingTable()
+    router_id = f"gateway:{settings.platform.node_id}:{settings.http.port}"
+    feed = RoutingFeed(bus, clients.registry, table, redis, router_id)
+    keys = KeyRing(KeyStore(database))
+    directory = Directory(AlgorithmStore(database))
+    book = CallBook(CallStore(database), keep_days=settings.gateway.keep_calls_days)
+    desk = CallDesk(table, feed, directory, pool)
+
+    releases, finished = Waiters(), Waiters()
+    deployer, forge = HttpDeployer(clients.deployer), HttpForge(clients.forge)
+    algorithms = Algorithms(database, forge, directory)
+    services = Services(database, algorithms, deployer, table, url=url)
+    deploying = Deploying(algorithms, services, forge, releases)
+    tasks = Tasks(HttpRunner(clients.runner), finished)
+    credentials = Credentials(
+        database,
+        keys,
+        SecretBox(settings.secrets.derive("callback-secrets")),
+        file=settings.platform.data_dir / "credentials.json",
+        url=url,
+    )
+    stamps = Stamps(settings.identity_private_key)
+    relay = Relay(pool, settings.secrets.service_token())
+    subscribe(bus, Following(database, releases=releases, tasks=finished))
+
+    peers = Peers(settings.peers)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(clients.close)
+            stack.push_async_callback(redis.aclose)
+            stack.push_async_callback(database.stop)
+            stack.push_async_callback(pool.close)
+            await migrate(settings.database, schema=SCHEMA, migrations=MIGRATIONS)
+            await credentials.ensure_first()
+            await keys.start()
+            stack.push_async_callback(keys.stop)
+            await directory.load()
+            await book.start()
+            stack.push_async_callback(book.stop)
+            await bus.start()
+            stack.push_async_callback(bus.stop)
+            await database.start()
+            await feed.start()
+            stack.push_async_callback(feed.stop)
+            yield
+
+    app = service_app(
+        "gateway",
+        settings,
+        lifespan=lifespan,
+        checks={"postgres": database.check, "kafka": bus.check, "redis": redis.ping, "registry": feed.check},
+        title=TITLE,
+        version=VERSION,
+        description="From a git push of algorithm code to a running, monitored, callable API.",
+    )
+    app.include_router(
+        make_documents(title=TITLE, version=VERSION, bootstrap=settings.kafka.bootstrap, serving=lambda: feed.filled)
+    )
+    app.include_router(make_internal(credentials, algorithms))
+    app.include_router(
+        make_api(
+            algorithms_handler=algorithms,
+            services_handler=services,
+            deploying_handler=deploying,
+            tasks_handler=tasks,
+            registry_client=HttpRegistry(clients.registry),
+            stamps=stamps,
+            relay=relay,
+            peers=peers,
+            url=url,
+            max_upload_bytes=settings.gateway.max_upload_bytes,
+        )
+    )
+    app.add_middleware(Gatekeeper, keys=keys)
+    return Edge(
+        ai=AiInlet(keys, desk, book),
+        git=GitInlet(keys, stamps, algorithms, relay, peers.gitea_sync),
+        webhook=WebhookInlet(relay, peers.gitea_sync),
+        heartbeat=HeartbeatInlet(relay, peers.registry),
+        api=app,
+    )

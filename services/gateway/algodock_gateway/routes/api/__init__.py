@@ -1,0 +1,57 @@
+"""``/api/v1``: the API that programs speak, by noun; thin, each route calls a handler or relays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter
+
+from algodock_gateway.routes.api import algorithms, deploying, registry, services, tasks
+from algodock_gateway.routes.api.answers import PROBLEMS
+from algodock_gateway.routes.relay import Peer
+
+if TYPE_CHECKING:
+    from algodock_common.settings import PeerSettings
+    from algodock_gateway.clients import Registry
+    from algodock_gateway.handlers.algorithms import Algorithms
+    from algodock_gateway.handlers.deploying import Deploying
+    from algodock_gateway.handlers.identity import Stamps
+    from algodock_gateway.handlers.services import Services
+    from algodock_gateway.handlers.tasks import Tasks
+    from algodock_gateway.routes.relay import Relay
+
+__all__ = ["Peers", "make_api"]
+
+
+class Peers:
+    """Where the services that routes relay to listen."""
+
+    def __init__(self, settings: PeerSettings) -> None:
+        """Take the base URLs."""
+        self.deployer = Peer("The deployer", settings.deployer_url)
+        self.gitea_sync = Peer("gitea-sync", settings.gitea_sync_url)
+        self.registry = Peer("The registry", settings.registry_url)
+        self.runner = Peer("The runner", settings.runner_url)
+
+
+def make_api(  # noqa: PLR0913  # keyword-only handlers
+    *,
+    algorithms_handler: Algorithms,
+    services_handler: Services,
+    deploying_handler: Deploying,
+    tasks_handler: Tasks,
+    registry_client: Registry,
+    stamps: Stamps,
+    relay: Relay,
+    peers: Peers,
+    url: str,
+    max_upload_bytes: int,
+) -> APIRouter:
+    """Return every route of the API."""
+    router = APIRouter(prefix="/api/v1", responses=PROBLEMS)
+    router.include_router(algorithms.make_router(algorithms_handler))
+    router.include_router(services.make_router(services_handler, algorithms_handler, relay, peers.deployer))
+    router.include_router(deploying.make_router(deploying_handler, stamps, url=url, max_upload_bytes=max_upload_bytes))
+    router.include_router(tasks.make_router(tasks_handler, stamps, relay, peers.runner))
+    router.include_router(registry.make_router(algorithms_handler, registry_client, relay, peers.registry, url=url))
+    return router

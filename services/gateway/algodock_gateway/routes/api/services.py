@@ -1,0 +1,140 @@
+"""``/api/v1/services``: how services are, their releases and logs, and commands to them."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from fastapi.responses import PlainTextResponse, Response
+from pydantic import BaseModel, ConfigDict
+
+from algodock_gateway.routes.api.answers import (
+    CommandAnswer,
+    ReleaseAnswer,
+    ReleasesAnswer,
+    RemovedAnswer,
+    ServicesAnswer,
+    StatusAnswer,
+)
+from algodock_gateway.routes.gatekeeper import Caller
+from algodock_gateway.routes.relay import Relayed
+
+if TYPE_CHECKING:
+    from algodock_gateway.domain.keys import ApiKey
+    from algodock_gateway.domain.operations import Action
+    from algodock_gateway.handlers.algorithms import Algorithms
+    from algodock_gateway.handlers.services import Services
+    from algodock_gateway.routes.relay import Peer, Relay
+
+__all__ = ["make_router"]
+
+FOLLOW_S = 3600.0
+"""A log that is followed may be silent for long."""
+
+
+class RollbackTo(BaseModel):
+    """Which release shall serve again; none: the one before."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    release_id: UUID | None = None
+
+
+def make_router(services: Services, algorithms: Algorithms, relay: Relay, deployer: Peer) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/services", tags=["services"])
+    _add_views(router, services)
+    _add_commands(router, services)
+    _add_logs(router, services, algorithms, relay, deployer)
+    return router
+
+
+def _add_views(router: APIRouter, services: Services) -> None:
+    @router.get("")
+    async def all_services(_: Caller, state: str | None = None) -> ServicesAnswer:
+        """List the services, or those in one state."""
+        return ServicesAnswer(services=await services.all(state=state))
+
+    @router.get("/status/{name_or_id}")
+    async def status(name_or_id: str, _: Caller) -> StatusAnswer:
+        """Show how a service is."""
+        view = await services.get(name_or_id)
+        return StatusAnswer(
+            service_id=view.id, **view.model_dump(include=set(StatusAnswer.model_fields) - {"service_id"})
+        )
+
+    @router.get("/releases/{name_or_id}")
+    async def releases(name_or_id: str, _: Caller, commit: str | None = None) -> ReleasesAnswer:
+        """List a service's releases, newest first."""
+        found = await services.releases(name_or_id, commit=commit)
+        return ReleasesAnswer(releases=[ReleaseAnswer.model_validate(one) for one in found])
+
+
+def _add_commands(router: APIRouter, services: Services) -> None:
+    @router.post("/start/{name_or_id}", status_code=HTTPStatus.ACCEPTED)
+    async def start(name_or_id: str, caller: Caller) -> CommandAnswer:
+        """Start a service that is stopped."""
+        return await _commanded(services, name_or_id, "start", caller)
+
+    @router.post("/stop/{name_or_id}", status_code=HTTPStatus.ACCEPTED)
+    async def stop(name_or_id: str, caller: Caller) -> CommandAnswer:
+        """Stop a service: its open calls end first."""
+        return await _commanded(services, name_or_id, "stop", caller)
+
+    @router.post("/restart/{name_or_id}", status_code=HTTPStatus.ACCEPTED)
+    async def restart(name_or_id: str, caller: Caller) -> CommandAnswer:
+        """Restart a service beside itself, without a failed call."""
+        return await _commanded(services, name_or_id, "restart", caller)
+
+    @router.post("/rollback/{name_or_id}", status_code=HTTPStatus.ACCEPTED)
+    async def rollback(name_or_id: str, caller: Caller, body: RollbackTo | None = None) -> CommandAnswer:
+        """Let an earlier release serve again."""
+        wanted = body.release_id if body else None
+        return await _commanded(
+            services, name_or_id, "rollback", caller, {"release_id": str(wanted)} if wanted else None
+        )
+
+    @router.delete("/{name_or_id}", status_code=HTTPStatus.ACCEPTED)
+    async def remove(name_or_id: str, caller: Caller) -> RemovedAnswer:
+        """Remove a service: it stops, and its releases go after a grace."""
+        algorithm, operation, _ = await services.command(name_or_id, "remove", actor=caller.name)
+        return RemovedAnswer(service_id=algorithm.id, operation_id=operation.id)
+
+
+async def _commanded(
+    services: Services, name_or_id: str, action: Action, caller: ApiKey, arguments: dict[str, Any] | None = None
+) -> CommandAnswer:
+    algorithm, operation, shown = await services.command(name_or_id, action, actor=caller.name, arguments=arguments)
+    return CommandAnswer(service_id=algorithm.id, status=shown, operation_id=operation.id)
+
+
+def _add_logs(router: APIRouter, services: Services, algorithms: Algorithms, relay: Relay, deployer: Peer) -> None:
+    @router.get("/logs/{name_or_id}", response_class=Response)
+    async def logs(
+        name_or_id: str,
+        _: Caller,
+        lines: Annotated[int, Query(ge=0, le=10_000)] = 100,
+        stream: Literal["stdout", "stderr"] | None = None,
+        follow: bool = False,  # noqa: FBT001, FBT002  # a query parameter
+    ) -> Response:
+        """Return the last lines of a service's log as JSON, or follow it as server-sent events."""
+        algorithm = await algorithms.find(name_or_id)
+        query = {"lines": lines, "stream": stream, "follow": 1 if follow else None}
+        path = f"/internal/services/{algorithm.name}/logs"
+        return Relayed(relay, deployer, path, query=query, timeout_s=FOLLOW_S if follow else 30)
+
+    @router.get("/build-log/{name_or_id}", response_class=PlainTextResponse)
+    async def build_log(
+        name_or_id: str,
+        _: Caller,
+        release_id: UUID | None = None,
+        follow: bool = False,  # noqa: FBT001, FBT002  # a query parameter
+    ) -> Response:
+        """Return the build's output of a release (the newest), readable while it runs."""
+        algorithm = await algorithms.find(name_or_id)
+        release = await services.release_for_log(algorithm, release_id)
+        query = {"follow": 1 if follow else None}
+        path = f"/internal/releases/{release}/build-log"
+        return Relayed(relay, deployer, path, query=query, timeout_s=FOLLOW_S if follow else 30)

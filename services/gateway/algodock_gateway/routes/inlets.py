@@ -1,0 +1,182 @@
+"""The raw inlets beside ``/ai``: git, the forges' webhooks, instances' heartbeats; and who gets which path."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from algodock_common.errors import AlgoDockError
+from algodock_common.observability import span
+from algodock_common.web import problem_response, unexpected_error
+from algodock_gateway.domain import GitKeyRefused
+from algodock_gateway.domain.keys import basic_password, bearer
+from algodock_gateway.routes.headers import header_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from algodock_gateway.handlers.algorithms import Algorithms
+    from algodock_gateway.handlers.identity import Stamps
+    from algodock_gateway.handlers.key_ring import KeyRing
+    from algodock_gateway.routes.relay import Peer, Relay
+
+__all__ = ["Edge", "GitInlet", "HeartbeatInlet", "WebhookInlet", "guarded"]
+
+GIT_TIMEOUT_S: Final = 300.0
+"""A push waits for its deploy on ``remote:`` lines, and a large repository is silent while it is packed."""
+WEBHOOK_BYTES: Final = 25 * 2**20
+HEARTBEAT_BYTES: Final = 64 * 2**10
+SHORT_S: Final = 30.0
+
+WEBHOOK_PATH: Final = "/api/v1/gitea/webhook"
+HEARTBEAT_PATH: Final = "/api/v1/registry/heartbeat"
+
+_GIT_PATH: Final = re.compile(r"/git/([^/]+)/([^/]+?)\.git(/[^?#]*)")
+_OWN_FORGE: Final = "algodock"
+
+
+async def guarded(
+    scope: Scope, receive: Receive, send: Send, name: str, serve: Callable[[Send], Awaitable[None]]
+) -> None:
+    """Run a raw inlet in a server span; what it raises becomes a problem document."""
+    status = 0
+
+    async def noting(message: Message) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+        await send(message)
+
+    traceparent = header_of(scope, b"traceparent")
+    parent = traceparent.decode("latin-1") if traceparent is not None else None
+    with span(f"{scope['method']} {name}", parent=parent, kind="server") as handle:
+        try:
+            await serve(noting)
+        except Exception as error:
+            if status:
+                raise  # the head is on the wire: only a broken connection can still tell
+            problem = error if isinstance(error, AlgoDockError) else unexpected_error(error, path=scope["path"])
+            await problem_response(problem, instance=scope["path"])(scope, receive, noting)
+        if handle.recording:
+            handle.set(http__request__method=scope["method"], http__route=name, http__response__status_code=status)
+
+
+class GitInlet:
+    """``/git/<owner>/<name>.git/…``: git over HTTP, to gitea-sync. A key is the password."""
+
+    def __init__(self, keys: KeyRing, stamps: Stamps, algorithms: Algorithms, relay: Relay, peer: Peer) -> None:
+        """Join what is needed."""
+        self._keys = keys
+        self._stamps = stamps
+        self._algorithms = algorithms
+        self._relay = relay
+        self._peer = peer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request of git."""
+
+        async def serve(send: Send) -> None:
+            shown = header_of(scope, b"authorization")
+            key = await self._keys.find(basic_password(shown) or bearer(shown))
+            if key is None:
+                raise GitKeyRefused
+            path = _GIT_PATH.fullmatch(scope["path"])
+            if path is not None and path[1] == _OWN_FORGE and _pushes(path[3], scope["query_string"]):
+                await self._algorithms.with_repository(path[2], owner=key.name)
+            query: bytes = scope["query_string"]
+            raw: bytes = scope["raw_path"]
+            await self._relay(
+                scope,
+                receive,
+                send,
+                peer=self._peer,
+                target=raw + b"?" + query if query else raw,
+                identity=self._stamps.of(key),
+                timeout_s=GIT_TIMEOUT_S,
+            )
+
+        await guarded(scope, receive, send, "/git/{owner}/{name}", serve)
+
+
+def _pushes(rest: str, query: bytes) -> bool:
+    return rest == "/git-receive-pack" or (rest == "/info/refs" and b"service=git-receive-pack" in query.split(b"&"))
+
+
+class WebhookInlet:
+    """``/api/v1/gitea/webhook``: the raw body as it was signed, to gitea-sync, which checks the signature."""
+
+    def __init__(self, relay: Relay, peer: Peer) -> None:
+        """Join what is needed."""
+        self._relay = relay
+        self._peer = peer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one delivery."""
+
+        async def serve(send: Send) -> None:
+            await self._relay(
+                scope,
+                receive,
+                send,
+                peer=self._peer,
+                target=b"/webhook",
+                max_body=WEBHOOK_BYTES,
+                timeout_s=SHORT_S,
+            )
+
+        await guarded(scope, receive, send, WEBHOOK_PATH, serve)
+
+
+class HeartbeatInlet:
+    """``/api/v1/registry/heartbeat``: a beat with the instance's own token, to the registry."""
+
+    def __init__(self, relay: Relay, peer: Peer) -> None:
+        """Join what is needed."""
+        self._relay = relay
+        self._peer = peer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one beat."""
+
+        async def serve(send: Send) -> None:
+            await self._relay(
+                scope,
+                receive,
+                send,
+                peer=self._peer,
+                target=b"/heartbeat",
+                own_authorization=True,
+                max_body=HEARTBEAT_BYTES,
+                timeout_s=SHORT_S,
+            )
+
+        await guarded(scope, receive, send, HEARTBEAT_PATH, serve)
+
+
+class Edge:
+    """The whole gateway as one ASGI application: raw inlets by their paths, FastAPI for everything else."""
+
+    def __init__(self, *, ai: ASGIApp, git: ASGIApp, webhook: ASGIApp, heartbeat: ASGIApp, api: ASGIApp) -> None:
+        """Join the inlets."""
+        self._ai = ai
+        self._git = git
+        self._exact = {WEBHOOK_PATH: webhook, HEARTBEAT_PATH: heartbeat}
+        self._api = api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request to its inlet."""
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            if path.startswith("/ai/"):
+                await self._ai(scope, receive, send)
+                return
+            if path.startswith("/git/"):
+                await self._git(scope, receive, send)
+                return
+            exact = self._exact.get(path)
+            if exact is not None:
+                await exact(scope, receive, send)
+                return
+        await self._api(scope, receive, send)

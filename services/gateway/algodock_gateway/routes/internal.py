@@ -1,0 +1,49 @@
+"""Internal routes, for services only: whose key it is, what signs its callbacks, which algorithms there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
+
+from algodock_common.web import require_service_token
+
+if TYPE_CHECKING:
+    from algodock_gateway.handlers.algorithms import Algorithms
+    from algodock_gateway.handlers.credentials import Credentials
+
+__all__ = ["make_internal"]
+
+
+class ShownKey(BaseModel):
+    """A key that somebody showed to another service."""
+
+    key: str = Field(min_length=1, max_length=512)
+
+
+def make_internal(credentials: Credentials, algorithms: Algorithms) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/internal", dependencies=[Depends(require_service_token)], include_in_schema=False)
+
+    @router.post("/keys/verify")
+    async def verify(body: ShownKey) -> dict[str, Any]:
+        key = await credentials.verify(body.key)
+        return {"key_id": key.key_id, "name": key.name, "roles": list(key.roles)}
+
+    @router.get("/keys/{key_id}/callback-secret")
+    async def callback_secret(key_id: UUID) -> dict[str, str]:
+        return {"secret": await credentials.callback_secret(key_id)}
+
+    @router.get("/algorithms")
+    async def all_algorithms() -> dict[str, Any]:
+        found = await algorithms.all()
+        return {
+            "algorithms": [
+                {"algorithm_id": str(one.id), "algorithm": one.name, "state": one.state, "owner": one.owner}
+                for one in found
+            ]
+        }
+
+    return router
