@@ -1,0 +1,1 @@
+"""The deployer: from a pushed commit to a release that serves."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from supervisor.options import split_namespec  # type: ignore[import-untyped]  # ships no types
-from supervisor.states import RUNNING_STATES, STOPPED_STATES, getProcessStateDescription  # type: ignore[import-untyped]
-from supervisor.xmlrpc import Faults, RPCError  # type: ignore[import-untyped]
+from supervisor.options import split_namespec
+from supervisor.states import RUNNING_STATES, STOPPED_STATES, getProcessStateDescription
+from supervisor.xmlrpc import Faults, RPCError
 
 __all__ = ["ProgramsInterface", "make_interface"]
 

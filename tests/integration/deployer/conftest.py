@@ -10,10 +10,10 @@ import signal
 import tarfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Protocol, TypeVar
 from uuid import UUID, uuid4
 
 import httpx
@@ -37,9 +37,20 @@ from algodock_deployer.clients.tools import run_tool
 from algodock_deployer.domain.folders import Folders
 from algodock_deployer.domain.releases import Release
 from algodock_deployer.handlers import Context, ServiceView, Tuning
+from algodock_deployer.repository import Instances
 from algodock_deployer.schedule import Schedule
 
+QUICK = Tuning(start_timeout_s=20, drain_extra_s=1, patience_s=5, heartbeat_url="http://127.0.0.1:9/heartbeat")
 Found = TypeVar("Found")
+
+
+class Maker(Protocol):
+    """Makes deployers that share one node: one after another, as after a crash."""
+
+    def __call__(
+        self, registry: FakeRegistry | None = None, tuning: Tuning | None = None
+    ) -> AbstractAsyncContextManager[Deployer]: ...
+
 
 SERVER = """
 import json, os
@@ -165,8 +176,6 @@ class Deployer:
             await self.context.drains.post(event, self.registry.drain(event))
 
     async def _draining(self) -> list[UUID]:
-        from algodock_deployer.repository import Instances  # noqa: PLC0415
-
         async with self.context.database.read() as session:
             rows = await Instances(session).of_node(self.context.node_id)
         return [one.id for one in rows if one.phase == "draining"]
@@ -213,11 +222,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-async def make(database: Database, root: Path, environments_root: Path, uv: str):  # type: ignore[no-untyped-def]
-    """Return a maker of deployers that share one node: one after another, as after a crash."""
-
+def make(database: Database, root: Path, environments_root: Path, uv: str) -> Maker:
     @asynccontextmanager
-    async def made(registry: FakeRegistry | None = None, **tuning: object) -> AsyncIterator[Deployer]:
+    async def made(registry: FakeRegistry | None = None, tuning: Tuning | None = None) -> AsyncIterator[Deployer]:
         folders = Folders(root, root / "services")
         store, routers, prober = FakeObjectStore(), FakeRouters(), HttpProber()
         registry = registry or FakeRegistry()
@@ -225,12 +232,13 @@ async def make(database: Database, root: Path, environments_root: Path, uv: str)
         environments = UvEnvironments(
             environments_root, uv=uv, store=store, sandbox=sandbox, sdk=SdkPackage.installed()
         )
-        processes = SupervisorDriver(folders.algorithms, folders.algorithms / "programs", folders.logs / "supervisord.log")
-        settings = {"start_timeout_s": 20, "drain_extra_s": 1, "heartbeat_url": "http://127.0.0.1:9/heartbeat"} | tuning
+        processes = SupervisorDriver(
+            folders.algorithms, folders.algorithms / "programs", folders.logs / "supervisord.log"
+        )
         context = Context(
             database=database, store=store, processes=processes, environments=environments,
             node=NodeEnvironments(environments), prober=prober, registry=registry, routers=routers, sandbox=sandbox,
-            tools=run_tool, folders=folders, node_id=f"node-{root.name}", tuning=Tuning(**settings),
+            tools=run_tool, folders=folders, node_id=f"node-{root.name}", tuning=tuning or QUICK,
         )  # fmt: skip
         schedule = Schedule(context, reconcile_every_s=0.5)
         schedule.start()
@@ -244,6 +252,6 @@ async def make(database: Database, root: Path, environments_root: Path, uv: str)
 
 
 @pytest.fixture
-async def deployer(make) -> AsyncIterator[Deployer]:  # type: ignore[no-untyped-def]
+async def deployer(make: Maker) -> AsyncIterator[Deployer]:
     async with make() as deployer:
         yield deployer

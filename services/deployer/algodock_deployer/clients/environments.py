@@ -225,8 +225,7 @@ class UvEnvironments:
                 arguments = ["pip", "install", "--python", str(made / "bin" / "python"), "--no-deps",
                              "--compile-bytecode", "--requirements", "compiled.txt"]  # fmt: skip
                 await self._uv_tool("uv pip install", arguments, log, uid, folder=work)
-            if not folder.exists():
-                made.rename(folder)
+            await asyncio.to_thread(made.rename, folder)
         finally:
             await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
 

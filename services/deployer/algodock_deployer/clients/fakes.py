@@ -20,7 +20,7 @@ from algodock_deployer.clients.routers import RouterState
 from algodock_deployer.clients.tools import BuildLog
 from algodock_deployer.domain.programs import ProgramSpec
 
-__all__ = ["FakeEnvironments", "FakeNode", "FakeProcesses", "FakeProber", "FakeRegistry", "FakeRouters"]
+__all__ = ["FakeEnvironments", "FakeNode", "FakeProber", "FakeProcesses", "FakeRegistry", "FakeRouters"]
 
 
 @dataclass

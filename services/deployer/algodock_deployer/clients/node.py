@@ -1,4 +1,4 @@
-"""Node.js for releases: the machine's own, else one out of a wheel; packages by npm into folders keyed by their lock."""
+"""Node.js for releases: the machine's own, else one out of a wheel; npm's packages in folders keyed by their lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every router (gateways, workers) says of itself in Redis: the epoch it has applied, and calls still in flight."""
+"""What every router (gateways, workers) says of itself in Redis: the epoch it has applied, and open calls."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import structlog
 
-from algodock_deployer.clients.files import write_whole
+from algodock_deployer.clients.files import tail, write_whole
 from algodock_deployer.clients.processes import DriverUnavailable, Seen
 from algodock_deployer.clients.tools import PATH
 from algodock_deployer.clients.xmlrpc import Fault, UnixRpc
@@ -23,8 +23,8 @@ from algodock_deployer.domain.programs import (
     full_name,
     group_section,
     program_section,
-    start_script,
     socket_path,
+    start_script,
     supervisord_config,
 )
 
@@ -105,7 +105,7 @@ class SupervisorDriver:
         """End the program and forget it."""
         self._file(program).unlink(missing_ok=True)
         async with asyncio.timeout(STOP_WAIT_S):
-            while (seen := await self.look(program)) is not None:
+            while (seen := await self.look(program)) is not None:  # supervisord tells nobody of an end
                 if seen.alive or seen.state == "BACKOFF":
                     with contextlib.suppress(Fault):  # it ended by itself in this moment
                         await self._rpc.call("supervisor.stopProcess", full_name(program), False)  # noqa: FBT003  # wait
@@ -113,7 +113,7 @@ class SupervisorDriver:
                     with contextlib.suppress(Fault):  # still running: look again
                         await self._rpc.call("algodock.remove", full_name(program))
                         continue
-                await asyncio.sleep(LOOK_EVERY_S)  # supervisord tells nobody of an end
+                await asyncio.sleep(LOOK_EVERY_S)
         async with self._lock:
             self._write_group()
         (self.pids / f"{program}.pid").unlink(missing_ok=True)
@@ -154,21 +154,23 @@ class SupervisorDriver:
     async def _spawn(self) -> None:
         """Start the daemon with an environment in which nothing of the platform's is."""
         environment = {"PATH": PATH, "LANG": os.environ.get("LANG", "C.UTF-8"), "HOME": str(self.folder)}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "supervisor.supervisord", "-c", str(self.folder / "supervisord.conf"),
-            cwd=self.folder, env=environment, stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+        said = self.folder / "supervisord.out"
+        with said.open("wb") as output:  # a file: the daemon may hold what it inherited for as long as it lives
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "supervisor.supervisord", "-c", str(self.folder / "supervisord.conf"),
+                cwd=self.folder, env=environment, stdin=asyncio.subprocess.DEVNULL,
+                stdout=output, stderr=output, start_new_session=True,
+            )  # fmt: skip
         try:
             async with asyncio.timeout(START_WAIT_S):
-                said, _ = await process.communicate()
-                while process.returncode == 0 and not await self._answers():
-                    await asyncio.sleep(LOOK_EVERY_S)  # it has forked; its socket is all that tells when it is ready
+                code = await process.wait()
+                while code == 0 and not await self._answers():  # noqa: ASYNC110  # only its socket tells when it is ready
+                    await asyncio.sleep(LOOK_EVERY_S)
         except TimeoutError as error:
             msg = "the algorithms' supervisord did not come up"
             raise DriverUnavailable(msg) from error
-        if process.returncode != 0:
-            msg = f"the algorithms' supervisord does not start: {said.decode(errors='replace').strip()[-500:]}"
+        if code != 0:
+            msg = f"the algorithms' supervisord does not start: {' '.join(tail(said, 5))}"
             raise DriverUnavailable(msg)
         log.info("supervisord_started", folder=str(self.folder))
 

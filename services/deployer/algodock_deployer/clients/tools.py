@@ -1,4 +1,4 @@
-"""Runs the tools of a build (uv, npm, the manifest's command): empty environment, own process group, output to a file."""
+"""Runs the tools of a build (uv, npm, the manifest's command): own environment and process group, output to a file."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from algodock_deployer.domain.errors import StepFailed
+from algodock_deployer.domain.programs import as_user
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -124,18 +125,17 @@ async def run_tool(tool: Tool, log: BuildLog) -> str:
         StepFailed: it ended with an error, or did not end in time; the detail carries its own last words.
     """
     start = log.size()
-    credentials = {} if tool.uid is None else {"user": tool.uid, "group": tool.uid, "extra_groups": []}
+    argv = [*(as_user(tool.uid) if tool.uid is not None else []), *tool.argv]
     with log.path.open("ab") as output:
         try:
             process = await asyncio.create_subprocess_exec(
-                *tool.argv,
+                *argv,
                 cwd=tool.folder,
                 env=dict(tool.environment),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                **credentials,  # type: ignore[arg-type]  # the stubs know them by name only
             )
         except OSError as error:
             msg = f"{tool.name} cannot be started: {type(error).__name__}: {error}"

@@ -115,7 +115,7 @@ def _entered(source: Source, manifest: Manifest, entry: str) -> Plan:
     return _python(source, manifest, "sdk" if wrapped else "script", path, trees)
 
 
-def _python(  # noqa: PLR0913  # one place makes every Python plan
+def _python(  # one place makes every Python plan
     source: Source,
     manifest: Manifest,
     kind: Any,
@@ -236,7 +236,7 @@ def _defines(tree: ast.Module, name: str) -> bool:
 
 
 def _has_predict(tree: ast.Module) -> bool:
-    """Return whether the SDK can wrap the module: a function ``predict``, ``Algorithm``, or a class with ``predict``."""
+    """Return whether the SDK can wrap the module: it has ``predict``, ``Algorithm``, or a class with ``predict``."""
     for node in _top(tree):
         if isinstance(node, ast.ClassDef):
             methods = {item.name for item in node.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)}

@@ -148,7 +148,7 @@ def parse_manifest(content: bytes) -> Manifest:
     Raises:
         ManifestInvalid: it is no YAML, has an unknown key, or a value that cannot be; the detail says where.
     """
-    import yaml  # noqa: PLC0415  # only where there is a manifest
+    import yaml  # only where there is a manifest
 
     if len(content) > MAX_BYTES:
         msg = f"{MANIFEST} is larger than {MAX_BYTES} bytes"

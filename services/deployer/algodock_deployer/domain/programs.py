@@ -22,6 +22,7 @@ __all__ = [
     "GROUP",
     "Limits",
     "ProgramSpec",
+    "as_user",
     "common_module",
     "full_name",
     "group_section",
@@ -74,6 +75,11 @@ class ProgramSpec:
     limits: Limits = field(default_factory=Limits)
 
 
+def as_user(uid: int) -> list[str]:
+    """Return what goes before a command so that it runs as ``uid`` and can never be more."""
+    return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs"]
+
+
 def start_script(spec: ProgramSpec) -> str:
     """Return the ``start.sh`` of an instance (for ``/bin/sh``)."""
     lines = [
@@ -89,8 +95,7 @@ def start_script(spec: ProgramSpec) -> str:
         lines.append(f"ulimit -d {spec.limits.memory // 1024}")
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(spec.environment.items())]
     lines += ["unset PWD OLDPWD", "umask 022"]
-    lowered = ["setpriv", f"--reuid={spec.uid}", f"--regid={spec.uid}", "--clear-groups", "--no-new-privs"]
-    argv = [*(lowered if spec.uid is not None else []), *spec.argv]
+    argv = [*(as_user(spec.uid) if spec.uid is not None else []), *spec.argv]
     lines.append(f"exec {shlex.join(argv)}")
     return "\n".join(lines) + "\n"
 
@@ -123,7 +128,7 @@ def group_section(programs: Iterable[str]) -> str:
 
 
 def socket_path(folder: Path) -> Path:
-    """Return where supervisord listens: in its folder, or, where that is too long a name for a socket, in a short one."""
+    """Return where supervisord listens: in its folder, or in a short one where that is too long for a socket."""
     path = folder / "supervisord.sock"
     if len(str(path)) <= SOCKET_NAME:
         return path

@@ -108,7 +108,8 @@ async def _environment(context: Context, progress: Progress, plan: Plan) -> Prep
             plan.requirements, plan.manifest.python, sdk=plan.uses_sdk, log=progress.log
         )
         link(folder / "venv", made.folder)
-        programs, paths = Interpreters(python=str(made.python)), (made.folder / "bin",)
+        programs = Interpreters(python=str(made.python))
+        paths: tuple[Path, ...] = (made.folder / "bin",)
         key, reused = made.key, made.reused
     else:
         node = await context.node.node(progress.log)

@@ -92,9 +92,11 @@ class Background:
         task.add_done_callback(lambda _: self._tasks.pop(key, None))
         return True
 
-    def running(self, key: object) -> bool:
-        """Return whether something runs under ``key``."""
-        return key in self._tasks
+    async def join(self, key: object) -> None:
+        """Wait for what runs under ``key``, however it ends."""
+        task = self._tasks.get(key)
+        if task is not None:
+            await asyncio.wait([task])
 
     async def stop(self) -> None:
         """End everything; whoever begins anew finds it in the database."""

@@ -47,8 +47,7 @@ async def drain_all(context: Context, service_id: UUID) -> None:
 
 async def _drain_once(context: Context, instance: Instance) -> None:
     """Drain an instance, or wait for who does it already."""
-    while context.background.running(("drain", instance.id)):
-        await asyncio.sleep(LOOK_EVERY_S)
+    await context.background.join(("drain", instance.id))
     async with context.database.read() as session:
         if instance.id not in {one.id for one in await Instances(session).of_service(instance.service_id)}:
             return

@@ -80,7 +80,7 @@ def _last_lines(context: Context, instance: Instance) -> str:
 async def _revive(
     context: Context, services: Sequence[Service], instances: Sequence[Instance], seen: Mapping[str, Seen]
 ) -> None:
-    """Ask for a start where a service should run here and none of its instances is known to supervisord and registry."""
+    """Ask for a start where a service should run here and supervisord or the registry know none of its instances."""
     for service in services:
         if not service.serving or service.node_id != context.node_id:
             continue
@@ -89,14 +89,24 @@ async def _revive(
             continue
         async with context.database.transaction() as tx:
             await Services(tx.session).locked(service.id)
-            waits = await Operations(tx.session).next_to_do(service.id) or await Releases(tx.session).next_to_do(
-                service.id
-            )
+            operation = await Operations(tx.session).next_to_do(service.id)
+            release = await Releases(tx.session).next_to_do(service.id)
             present = await Instances(tx.session).of_service(service.id)
-            if waits is not None or any(one.phase == "starting" for one in present):
+            # What was read before may be older than a switch that has happened since: look again under the lock.
+            if operation is not None or release is not None or await _any_runs(context, present):
                 continue
             command = ServiceCommand(operation_id=uuid7(), algorithm_id=service.id, algorithm=service.name,
                                      action="restart", actor="reconciler")  # fmt: skip
             await Operations(tx.session).add(command, None)
         log.warning("service_revived", algorithm=service.name)
         context.bell.set()
+
+
+async def _any_runs(context: Context, instances: Sequence[Instance]) -> bool:
+    """Return whether an instance is on its way, or serves and is known to supervisord and registry."""
+    for one in instances:
+        if one.phase == "starting":
+            return True
+        if one.phase == "serving" and one.reported != "gone" and await context.processes.look(one.program) is not None:
+            return True
+    return False

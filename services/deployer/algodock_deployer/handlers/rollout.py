@@ -110,7 +110,7 @@ async def _bring_back(context: Context, progress: Progress) -> None:
         prepared = await prepare(context, back)
         await switch(context, back, prepared, await start_instances(context, back, prepared))
     except AlgoDockError as error:
-        log.error("old_release_not_back", algorithm=service.name, release=str(release.id), error=error.detail)
+        log.warning("old_release_not_back", algorithm=service.name, release=str(release.id), error=error.detail)
         async with context.database.transaction() as tx:
             await Services(tx.session).update(service.id, status="failed", message=error.detail)
 

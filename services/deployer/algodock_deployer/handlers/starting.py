@@ -31,6 +31,8 @@ PROBE_EVERY_S = 0.05
 LOOK_EVERY_S = 0.5
 ELSEWHERE_GRACE_S = 5.0
 REFUSED_GRACE_S = 15.0
+LAST_LINES = 8
+_NOISE = re.compile(r"<frozen |\^\^\^")
 _ERROR = re.compile(r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt|Exit|Warning)\b.*")
 
 
@@ -267,5 +269,8 @@ def _last_words(context: Context, instance: Instance) -> str:
         lines = [line for line in tail(context.folders.program_log(instance.program, stream), 40) if line.strip()]
         if lines:
             error = next((line for line in reversed(lines) if _ERROR.match(line)), lines[-1])
-            return "\n".join([error.strip(), *lines[-10:]])
+            around = [
+                line for line in lines[-LAST_LINES:] if line != error and "<frozen " not in line and "^^^" not in line
+            ]
+            return "\n".join([error.strip(), *around])
     return ""

@@ -22,7 +22,7 @@ async def show_status(tx: Transaction, service_id: UUID, detail: str = "") -> No
     """
     services = Services(tx.session)
     service = await services.locked(service_id)
-    if service is None or not service.serving or service.live_release_id is None or service.status == "stopping":
+    if service is None or service.live_release_id is None or not service.serving or service.status == "stopping":
         return
     instances = await Instances(tx.session).of_service(service_id)
     serving = [one.id for one in instances if one.phase == "serving"]
@@ -34,6 +34,6 @@ async def show_status(tx: Transaction, service_id: UUID, detail: str = "") -> No
     if (status, health) == (service.status, service.health) and (not detail or message == service.message):
         return
     service = await services.update(service_id, status=status, health=health, message=message)
-    release = await Releases(tx.session).get(service.live_release_id)
+    release = await Releases(tx.session).get(service.live_release_id) if service.live_release_id else None
     if release is not None and release.state == "live":
         tx.emit(changed(service, release, instances=serving, limits=limits_of(release.plan)))

@@ -23,7 +23,7 @@ _COLUMNS = tuple(column for column in instances.c if column.name != "created_at"
 
 
 def _instance(row: Any) -> Instance:
-    return Instance(**row._mapping)
+    return Instance(**row._asdict())
 
 
 class Instances:

@@ -51,7 +51,7 @@ class Operations:
         row = (await self._session.execute(query)).first()
         if row is None:
             return None
-        values = dict(row._mapping)
+        values = row._asdict()
         asked_at = values.pop("created_at")
         return Operation(**values), asked_at
 

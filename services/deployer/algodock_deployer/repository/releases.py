@@ -25,7 +25,7 @@ _COLUMNS = tuple(column for column in releases.c if column.name != "cleaned_at")
 
 
 def _release(row: Any) -> Release:
-    return Release(**row._mapping)
+    return Release(**row._asdict())
 
 
 class Releases:
@@ -179,9 +179,8 @@ class Releases:
 
 def _ended(detail: str = "") -> sa.ColumnElement[Any]:
     """Return the steps with an end for the last one, if it has none yet."""
-    end = sa.func.jsonb_build_object("ended_at", sa.func.clock_timestamp())
-    if detail:
-        end = end.op("||")(sa.func.jsonb_build_object("detail", detail))
+    said: tuple[Any, ...] = ("detail", detail) if detail else ()
+    end = sa.func.jsonb_build_object("ended_at", sa.func.clock_timestamp(), *said)
     last = releases.c.steps[-1]
     running = sa.and_(sa.func.jsonb_array_length(releases.c.steps) > 0, last["ended_at"].astext.is_(None))
     closed = sa.func.jsonb_set(releases.c.steps, sa.text("'{-1}'"), last.op("||")(end))

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from algodock_deployer.domain.releases import Service
-from algodock_deployer.repository.tables import operations, releases, service_groups, services
+from algodock_deployer.repository.tables import claims, operations, releases, service_groups, services
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,15 +19,17 @@ if TYPE_CHECKING:
 __all__ = ["Services"]
 
 _COLUMNS = (
-    services.c.id, services.c.name, services.c.number, services.c.node_id, services.c.desired, services.c.status,
+    services.c.id, services.c.name, services.c.number, claims.c.node_id, services.c.desired, services.c.status,
     services.c.health, services.c.message, services.c.live_release_id, service_groups.c.name.label("group"),
     services.c.created_at, services.c.updated_at,
 )  # fmt: skip
-_JOINED = services.outerjoin(service_groups, service_groups.c.id == services.c.group_id)
+_JOINED = services.outerjoin(service_groups, service_groups.c.id == services.c.group_id).outerjoin(
+    claims, claims.c.service_id == services.c.id
+)
 
 
 def _service(row: Any) -> Service:
-    return Service(**row._mapping)
+    return Service(**row._asdict())
 
 
 class Services:
@@ -38,13 +40,15 @@ class Services:
         self._session = session
 
     async def put(self, service_id: UUID, name: str) -> None:
-        """Make the service's row unless it is there; an algorithm that was made again takes over the name of a removed one."""
+        """Make the service's row unless it is there; the name of a removed service is free for another."""
         aside = sa.update(services).where(
             services.c.name == name, services.c.id != service_id, services.c.desired == "removed"
         )
         await self._session.execute(aside.values(name=services.c.name + "~" + sa.cast(services.c.id, sa.Text)))
-        statement = insert(services).values(id=service_id, name=name)
-        await self._session.execute(statement.on_conflict_do_nothing(index_elements=[services.c.id]))
+        service = insert(services).values(id=service_id, name=name)
+        await self._session.execute(service.on_conflict_do_nothing(index_elements=["id"]))
+        claim = insert(claims).values(service_id=service_id)
+        await self._session.execute(claim.on_conflict_do_nothing(index_elements=["service_id"]))
 
     async def locked(self, service_id: UUID) -> Service | None:
         """Return the service and hold its row until the transaction ends."""
@@ -91,39 +95,42 @@ class Services:
             ),
         ).subquery()
         since = (
-            sa.select(sa.func.min(waiting.c.created_at)).where(waiting.c.service_id == services.c.id).scalar_subquery()
+            sa.select(sa.func.min(waiting.c.created_at))
+            .where(waiting.c.service_id == claims.c.service_id)
+            .scalar_subquery()
         )
         free = (
-            sa.select(services.c.id)
+            sa.select(claims.c.service_id)
             .where(
-                services.c.id.in_(sa.select(waiting.c.service_id)),
-                sa.or_(services.c.claimed_until.is_(None), services.c.claimed_until < sa.func.now()),
-                sa.or_(services.c.node_id.is_(None), services.c.node_id == node_id),
+                claims.c.service_id.in_(sa.select(waiting.c.service_id)),
+                sa.or_(claims.c.claimed_until.is_(None), claims.c.claimed_until < sa.func.now()),
+                sa.or_(claims.c.node_id.is_(None), claims.c.node_id == node_id),
             )
             .order_by(since)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
         statement = (
-            sa.update(services)
-            .where(services.c.id.in_(free))
+            sa.update(claims)
+            .where(claims.c.service_id.in_(free))
             .values(claimed_until=_in(lease_s), node_id=node_id)
-            .returning(services.c.id)
+            .returning(claims.c.service_id)
         )
-        return (await self._session.execute(statement)).scalars().all()
+        return list((await self._session.execute(statement)).scalars())
 
     async def renew(self, service_ids: Sequence[UUID], lease_s: float) -> None:
         """Keep claims alive."""
-        statement = sa.update(services).where(services.c.id.in_(service_ids))
+        statement = sa.update(claims).where(claims.c.service_id.in_(service_ids))
         await self._session.execute(statement.values(claimed_until=_in(lease_s)))
 
     async def unclaim(self, service_id: UUID) -> None:
         """Give a claim back."""
-        await self._session.execute(sa.update(services).where(services.c.id == service_id).values(claimed_until=None))
+        statement = sa.update(claims).where(claims.c.service_id == service_id)
+        await self._session.execute(statement.values(claimed_until=None))
 
     async def unclaim_node(self, node_id: str) -> None:
         """Give back what an earlier process of this node had claimed: there is one deployer a node."""
-        await self._session.execute(sa.update(services).where(services.c.node_id == node_id).values(claimed_until=None))
+        await self._session.execute(sa.update(claims).where(claims.c.node_id == node_id).values(claimed_until=None))
 
 
 def _in(seconds: float) -> sa.ColumnElement[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-__all__ = ["builds", "instances", "operations", "releases", "service_groups", "services"]
+__all__ = ["builds", "claims", "instances", "operations", "releases", "service_groups", "services"]
 
 metadata = sa.MetaData()
 _time = sa.DateTime(timezone=True)
@@ -26,15 +26,21 @@ services = sa.Table(
     sa.Column("number", sa.BigInteger, sa.Identity(always=True)),
     sa.Column("group_id", sa.Uuid),
     sa.Column("owner", sa.Text),
-    sa.Column("node_id", sa.Text),
     sa.Column("desired", sa.Text),
     sa.Column("status", sa.Text),
     sa.Column("health", sa.Text),
     sa.Column("message", sa.Text),
     sa.Column("live_release_id", sa.Uuid),
-    sa.Column("claimed_until", _time),
     sa.Column("created_at", _time),
     sa.Column("updated_at", _time),
+)
+
+claims = sa.Table(
+    "service_claims",
+    metadata,
+    sa.Column("service_id", sa.Uuid, primary_key=True),
+    sa.Column("node_id", sa.Text),
+    sa.Column("claimed_until", _time),
 )
 
 releases = sa.Table(

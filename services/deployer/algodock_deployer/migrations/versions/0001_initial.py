@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from uuid import UUID
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
@@ -21,12 +24,12 @@ def _text(name: str, default: str | None = "") -> sa.Column[str]:
     return sa.Column(name, sa.Text, nullable=default is None, server_default=default)
 
 
-def _time(name: str, *, now: bool = False) -> sa.Column[sa.DateTime]:
+def _time(name: str, *, now: bool = False) -> sa.Column[datetime]:
     default = sa.func.now() if now else None
     return sa.Column(name, sa.DateTime(timezone=True), nullable=not now, server_default=default)
 
 
-def _service() -> sa.Column[sa.Uuid]:
+def _service() -> sa.Column[UUID]:
     return sa.Column("service_id", sa.Uuid, sa.ForeignKey("algorithm_services.id", ondelete="CASCADE"), nullable=False)
 
 
@@ -46,7 +49,6 @@ def upgrade() -> None:
         sa.Column("number", sa.BigInteger, sa.Identity(always=True), nullable=False, unique=True),
         sa.Column("group_id", sa.Uuid, sa.ForeignKey("service_groups.id", ondelete="SET NULL")),
         _text("owner"),
-        _text("node_id", None),
         sa.Column("desired", sa.Text, sa.CheckConstraint("desired IN ('running','stopped','removed')"),
                   nullable=False, server_default="running"),
         sa.Column("status", sa.Text, sa.CheckConstraint(f"status IN ({STATUSES})"),
@@ -55,10 +57,16 @@ def upgrade() -> None:
                   nullable=False, server_default="unknown"),
         _text("message"),
         sa.Column("live_release_id", sa.Uuid),
-        _time("claimed_until"),
         _time("created_at", now=True),
         _time("updated_at", now=True),
     )  # fmt: skip
+    op.create_table(
+        "service_claims",
+        sa.Column("service_id", sa.Uuid, sa.ForeignKey("algorithm_services.id", ondelete="CASCADE"), primary_key=True),
+        _text("node_id", None),
+        _time("claimed_until"),
+        comment="locked by claimers only, so that skipping a locked row never skips work",
+    )
     op.create_table(
         "releases",
         sa.Column("id", sa.Uuid, primary_key=True),
@@ -137,7 +145,15 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop what this revision made."""
-    for table in ("operations", "instances", "builds", "releases", "algorithm_services", "service_groups"):
+    for table in (
+        "operations",
+        "instances",
+        "builds",
+        "releases",
+        "service_claims",
+        "algorithm_services",
+        "service_groups",
+    ):
         op.drop_table(table)
     for table in ("inbox", "outbox"):
         op.drop_table(table)
