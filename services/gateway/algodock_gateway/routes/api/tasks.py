@@ -51,9 +51,14 @@ def make_router(tasks: Tasks, stamps: Stamps, relay: Relay, runner: Peer) -> API
         return TaskAnswer.model_validate(await tasks.get(task_id, identity=stamps.of(caller), wait_s=min(wait, 60)))
 
     @router.get("/{task_id}/result", response_class=Response)
-    async def result(task_id: UUID, caller: Caller) -> Response:
+    async def result(
+        task_id: UUID,
+        caller: Caller,
+        link: Annotated[bool | None, Query(description="redirect to the object store, whatever the size")] = None,
+    ) -> Response:
         """Return the result with its content type, or redirect to it."""
-        return Relayed(relay, runner, f"/internal/tasks/{task_id}/result", identity=stamps.of(caller))
+        path = f"/internal/tasks/{task_id}/result"
+        return Relayed(relay, runner, path, query={"link": link}, identity=stamps.of(caller))
 
     @router.post("/{task_id}/cancel", status_code=202, response_class=Response)
     async def cancel(task_id: UUID, caller: Caller) -> Response:
