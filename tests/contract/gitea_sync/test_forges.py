@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from algodock_gitea_sync.clients.builtin import BuiltinForge
 from algodock_gitea_sync.clients.bundle import Bundler
 from algodock_gitea_sync.clients.fake_gitea import FakeGitea
 from algodock_gitea_sync.clients.forge import Forge, HeadMoved, Upload, UploadFile
-from algodock_gitea_sync.clients.git import Git
+from algodock_gitea_sync.clients.git import Git, GitFailed
 from algodock_gitea_sync.clients.gitea import GiteaApi, GiteaForge
 from algodock_gitea_sync.clients.remote import GitRemote
 from algodock_gitea_sync.domain.errors import ForgeFailed, ForgeUnavailable, InvalidName, UnsafeTree, UploadConflict
@@ -24,6 +25,7 @@ from algodock_gitea_sync.domain.names import check_commit
 from algodock_gitea_sync.domain.repository import ForgeKind, Repository
 from algodock_gitea_sync.domain.tree import TreeLimits
 
+GIT = shutil.which("git") or "git"
 HOOK = "http://gateway.test/api/v1/gitea/webhook"
 
 
@@ -43,16 +45,23 @@ class Case:
         )
 
     def commit(self, repository: Repository, text: str, branch: str = "main", *, force: bool = False) -> str:
-        git_dir = (self.fake.root if self.fake else self.folder) / f"{repository.full_name}.git"
+        git_dir = self.git_dir(repository)
+        has = not force and run_git(git_dir, "for-each-ref", f"refs/heads/{branch}")
         stream = f"commit refs/heads/{branch}\ncommitter A <a@b> 1 +0000\ndata 1\nx\n"
-        stream += "deleteall\n" + f"M 100644 inline main.py\ndata {len(text)}\n{text}\n"
-        command = ["git", f"--git-dir={git_dir}", "fast-import", "--quiet", *(["--force"] if force else [])]
-        has = subprocess.run(["git", f"--git-dir={git_dir}", "rev-parse", branch], capture_output=True, check=False)
-        if has.returncode == 0 and not force:
-            stream = stream.replace("deleteall", f"from refs/heads/{branch}^0\ndeleteall")
-        subprocess.run(command, input=stream.encode(), check=True)
-        done = subprocess.run(["git", f"--git-dir={git_dir}", "rev-parse", branch], capture_output=True, check=True)
-        return done.stdout.decode().strip()
+        stream += (f"from refs/heads/{branch}^0\n" if has else "") + "deleteall\n"
+        stream += f"M 100644 inline main.py\ndata {len(text)}\n{text}\n"
+        run_git(git_dir, "fast-import", "--quiet", *(["--force"] if force else []), stdin=stream.encode())
+        return run_git(git_dir, "rev-parse", branch)
+
+    def git_dir(self, repository: Repository) -> Path:
+        return (self.fake.root if self.fake else self.folder) / f"{repository.full_name}.git"
+
+
+def run_git(git_dir: Path, *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> str:
+    """Run git beside the code under test."""
+    command = [GIT, f"--git-dir={git_dir}", *arguments]
+    done = subprocess.run(command, input=stdin, capture_output=True, check=True, env={**os.environ, **(env or {})})
+    return done.stdout.decode().strip()
 
 
 def remote_of(git: Git, folder: Path, fake: FakeGitea) -> GitRemote:
@@ -101,9 +110,8 @@ async def test_the_head_is_what_the_branch_points_to(case: Case) -> None:
 async def test_a_packed_head_is_found(case: Case) -> None:
     repository = await case.repository()
     commit = case.commit(repository, "1")
-    git_dir = (case.fake.root if case.fake else case.folder) / f"{repository.full_name}.git"
-    subprocess.run(["git", f"--git-dir={git_dir}", "pack-refs", "--all"], check=True)
-    assert not (git_dir / "refs/heads/main").exists()
+    run_git(case.git_dir(repository), "pack-refs", "--all")
+    assert not (case.git_dir(repository) / "refs/heads/main").exists()
     assert await case.forge.head(repository) == commit
 
 
@@ -116,7 +124,7 @@ async def test_the_heads_objects_become_a_bundle(case: Case, tmp_path: Path) -> 
         assert (bundle.files, bundle.problem, bundle.commit.id) == (1, None, commit)
 
 
-async def test_uploads_become_one_commit_over_what_is_there_or_instead_of_it(case: Case, tmp_path: Path) -> None:
+async def test_uploads_become_one_commit_over_what_is_there_or_instead_of_it(case: Case) -> None:
     repository = await case.repository()
 
     def files(**named: bytes) -> list[UploadFile]:
@@ -245,9 +253,7 @@ async def test_a_branch_that_looks_like_an_option_never_reaches_git(
 
 async def test_git_itself_would_refuse_other_protocols(git: Git, tmp_path: Path) -> None:
     """The second lock: what slipped through every check is still not run by git."""
-    from algodock_gitea_sync.clients.git import GitFailed
-
-    subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "x")], check=True)
+    run_git(tmp_path / "x", "init", "-q", "--bare")
     for url in (f"file://{tmp_path}/x", f"ext::sh -c 'touch {tmp_path}/owned'", str(tmp_path / "x")):
         with pytest.raises(GitFailed, match="not allowed"):
             await git.run("ls-remote", "--", url, outside=True)
@@ -261,22 +267,17 @@ async def test_objects_that_git_distrusts_become_a_problem_not_a_retry(
     folder = fake.folder("team/echo")
 
     def made(kind: str, content: bytes) -> str:
-        command = ["git", "hash-object", "-w", "--literally", "-t", kind, "--stdin"]
-        return (
-            subprocess.run(command, cwd=folder, input=content, capture_output=True, check=True).stdout.decode().strip()
-        )
+        return run_git(folder, "hash-object", "-w", "--literally", "-t", kind, "--stdin", stdin=content)
 
     tree = made("tree", b"100644 ..\0" + bytes.fromhex(made("blob", b"x")))
-    who = dict.fromkeys(("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"), "x")
-    command = ["git", "commit-tree", "-m", "evil", tree]
-    done = subprocess.run(command, cwd=folder, capture_output=True, check=True, env={**os.environ, **who})
-    commit = done.stdout.decode().strip()
-    fake.git("team/echo", "update-ref", "refs/heads/main", commit)
+    names = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
+    commit = run_git(folder, "commit-tree", "-m", "evil", tree, env=dict.fromkeys(names, "x"))
+    run_git(folder, "update-ref", "refs/heads/main", commit)
     with pytest.raises(UnsafeTree, match="fsck"):
         await remote.objects(repository, commit)
 
 
-async def test_gitea_that_is_away_or_refuses_is_told_apart(tmp_path: Path, git: Git) -> None:
+async def test_gitea_that_is_away_or_refuses_is_told_apart(tmp_path: Path) -> None:
     fake = FakeGitea(tmp_path / "gitea")
     wrong = GiteaApi(fake.url, "another", timeout_s=5)
     with pytest.raises(ForgeFailed, match="401"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -21,6 +22,7 @@ import httpx
 import pytest
 import uvicorn
 
+from algodock_common.errors import Unavailable
 from algodock_common.events import AlgorithmChanged, CodePushed, Event
 from algodock_common.identifiers import uuid7
 from algodock_common.messaging import Bus
@@ -29,6 +31,7 @@ from algodock_common.web import IDENTITY_HEADER, Identity, new_identity_keys, si
 from algodock_gitea_sync.main import create_app
 from algodock_gitea_sync.settings import Settings
 
+GIT = shutil.which("git") or "git"
 MAX_PUSH = 2_000_000
 
 
@@ -102,9 +105,13 @@ class Service:
 
     def events(self, commit: str, count: int = 1, seconds: float = 15) -> list[CodePushed]:
         """Wait for ``count`` events of ``commit`` and return them."""
-        return eventually(
-            lambda: (e := [e for e in self.pushed if e.commit == commit]) and len(e) >= count and e, seconds
-        )
+
+        def found() -> list[CodePushed]:
+            events = [event for event in self.pushed if event.commit == commit]
+            return events if len(events) >= count else []
+
+        events: list[CodePushed] = eventually(found, seconds)
+        return events
 
     def tell(self, repo: Work, state: Literal["created", "changed", "archived"], sequence: int) -> None:
         """Publish what the gateway publishes when an algorithm changes."""
@@ -117,6 +124,10 @@ class Service:
             bus = Bus(self.settings.kafka, self.settings.secrets, service="gateway")
             await bus.start()
             try:
+                for _ in range(600):
+                    if await _is_up(bus):
+                        break
+                    await asyncio.sleep(0.05)
                 await bus.publish(event)
             finally:
                 await bus.stop()
@@ -137,6 +148,14 @@ class Service:
         store = MinioObjectStore(self.settings.objects)
         asyncio.run(store.get_file(event.bundle_key, path))
         return path
+
+
+async def _is_up(bus: Bus) -> bool:
+    try:
+        await bus.check()
+    except Unavailable:
+        return False
+    return True
 
 
 def _collect(service: Service, stop: threading.Event) -> None:
@@ -163,7 +182,8 @@ def _collect(service: Service, stop: threading.Event) -> None:
 
 @pytest.fixture(scope="module")
 def environment(
-    server_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    server_environment: dict[str, str],  # noqa: ARG001  # has the servers named in the environment
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[pytest.MonkeyPatch]:
     private, public = new_identity_keys()
     with pytest.MonkeyPatch.context() as patch:
@@ -250,7 +270,7 @@ class Work:
         extra = [word for k, v in self.service.headers.items() for word in ("-c", f"http.extraHeader={k}: {v}")]
         who = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
         done = subprocess.run(
-            ["git", *extra, *who, *args], cwd=self.dir, text=True, capture_output=True, timeout=60, check=False
+            [GIT, *extra, *who, *args], cwd=self.dir, text=True, capture_output=True, timeout=60, check=False
         )
         assert not check or done.returncode == 0, done.stderr
         return done
@@ -258,11 +278,11 @@ class Work:
     def git(self, *args: str) -> str:
         return self.run(*args).stdout.strip()
 
-    def commit(self, message: str = "change", **files: str) -> str:
+    def commit(self, message: str = "", **files: str) -> str:
         for name, text in files.items():
             (self.dir / name.replace("__", ".")).write_text(text)
         self.git("add", "-A")
-        self.git("commit", "-q", "--allow-empty", "-m", message)
+        self.git("commit", "-q", "--allow-empty", "-m", message or f"Change {self.algorithm}")
         return self.git("rev-parse", "HEAD")
 
     def push(self, *args: str, check: bool = True) -> str:

@@ -60,7 +60,7 @@ def _forget_configs(service: Service) -> None:
     asyncio.run(run())
 
 
-def test_uploaded_files_become_one_commit_that_deploys(service: Service, work: MakeWork, tmp_path: Path) -> None:
+def test_uploaded_files_become_one_commit_that_deploys(service: Service, work: MakeWork) -> None:
     repo = work()
     answer = upload(service, repo.algorithm, ("main.py", b"x = 1\n"), ("samples/eins.json", b"{}"))
     assert answer.status_code == 200, answer.text
@@ -138,6 +138,7 @@ def test_a_linked_gitea_repository_deploys_now_and_by_its_webhooks(service: Serv
     assert (seen["commit"], seen["message"], seen["outcome"], seen["webhook"]) == (first, "First", "pushed", True)
     assert service.events(first)[0].repository == "team/echo"
     second = gitea.commit("team/echo", {"main.py": b"x = 2\n"})
+    gitea.hooks["team/echo"][0]["config"]["url"] = f"{service.url}/webhook"  # where the gateway passes it on to
     assert gitea.deliver("team/echo", first, second) == [200]
     assert service.events(second)[0].pusher == "ada"
     assert gitea.deliver("team/echo", first, second) == [200]
@@ -199,9 +200,7 @@ def test_the_token_never_comes_out_and_a_gitea_that_does_not_answer_is_not_saved
         assert gitea.token not in everything
 
 
-def test_the_poller_finds_what_no_webhook_told_of(
-    environment: pytest.MonkeyPatch, service: Service, gitea: FakeGitea
-) -> None:
+def test_the_poller_finds_what_no_webhook_told_of(service: Service, gitea: FakeGitea) -> None:
     from algodock_gitea_sync.settings import Settings
 
     url = gitea.create("team/lost")
