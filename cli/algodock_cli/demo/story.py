@@ -120,9 +120,12 @@ class Story:
         self.tell.say(
             f"failed in step {failed.release.get('step') or '?'}: {_first_lines(failed.release.get('reason'))}"
         )
-        status = self.gateway.get(f"/api/v1/services/status/{CLASSIFIER}")
         self._predict(CLASSIFIER, json=INPUT)
-        self.tell.say(f"{caller.calls} calls meanwhile, all answered by {self._live[:10]}; it is {status['status']}")
+        services = self.gateway.get("/api/v1/services")["services"]
+        serving = next(service for service in services if service["name"] == CLASSIFIER)
+        if serving["commit"] != self._live:
+            raise CommandFailed(f"commit {serving['commit'][:10]} serves, not {self._live[:10]}, which was live before")
+        self.tell.say(f"{caller.calls} calls meanwhile, all answered; {self._live[:10]} is still {serving['status']}")
 
     def the_others(self) -> None:
         """Step 7: a picture in and out, and Node.js; then what runs where."""
