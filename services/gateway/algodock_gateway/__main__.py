@@ -8,7 +8,7 @@ from algodock_gateway.settings import Settings
 def main() -> None:
     """Serve until told to stop."""
     settings = Settings()
-    serve(create_app(settings), settings)
+    serve(create_app(settings), settings, proxy_headers=False)
 
 
 if __name__ == "__main__":

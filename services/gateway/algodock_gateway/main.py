@@ -96,7 +96,7 @@ def create_app(settings: Settings) -> Edge:
         url=url,
     )
     stamps = Stamps(settings.identity_private_key)
-    relay = Relay(pool, settings.secrets.service_token())
+    relay = Relay(pool, settings.secrets.service_token(), proxies=settings.gateway.proxies)
     subscribe(bus, Following(database, releases=releases, tasks=finished))
 
     peers = Peers(settings.peers)
@@ -151,7 +151,7 @@ def create_app(settings: Settings) -> Edge:
     )
     app.add_middleware(Gatekeeper, keys=keys)
     return Edge(
-        ai=AiInlet(keys, desk, book),
+        ai=AiInlet(keys, desk, book, proxies=settings.gateway.proxies),
         git=GitInlet(keys, stamps, algorithms, relay, peers.gitea_sync),
         webhook=WebhookInlet(relay, peers.gitea_sync),
         heartbeat=HeartbeatInlet(relay, peers.registry),

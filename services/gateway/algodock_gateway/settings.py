@@ -16,7 +16,15 @@ class GatewaySettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GATEWAY_", extra="ignore", frozen=True)
 
     keep_calls_days: float = Field(default=30, gt=0, description="how long call records are kept")
+    trusted_proxies: str = Field(
+        default="127.0.0.1,::1", description="addresses of edges in front, whose word on scheme and host counts"
+    )
     max_upload_bytes: int = Field(default=500 * 2**20, gt=0, description="an upload by HTTP; past it 413")
+
+    @property
+    def proxies(self) -> frozenset[str]:
+        """Return the trusted edges' addresses."""
+        return frozenset(part.strip() for part in self.trusted_proxies.split(",") if part.strip())
 
 
 class Settings(CommonSettings):

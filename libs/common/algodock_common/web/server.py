@@ -15,8 +15,11 @@ GRACE_S: Final = 8  # below supervisord's stopwaitsecs, so that a stop ends by i
 KEEP_ALIVE_S: Final = 30  # above the clients' keep-alive: a pooled connection is closed by its client
 
 
-def serve(app: ASGIApp, settings: WebSettings, *, websockets: bool = False) -> None:
-    """Serve ``app`` until SIGTERM or SIGINT; open requests then have eight seconds to end."""
+def serve(app: ASGIApp, settings: WebSettings, *, websockets: bool = False, proxy_headers: bool = True) -> None:
+    """Serve ``app`` until SIGTERM or SIGINT; open requests then have eight seconds to end.
+
+    Without ``proxy_headers`` the application sees the peer itself, and reads ``X-Forwarded-*`` as it sees fit.
+    """
     import uvicorn  # late: tests and tools that build the application do not serve it
 
     uvicorn.run(
@@ -30,6 +33,7 @@ def serve(app: ASGIApp, settings: WebSettings, *, websockets: bool = False) -> N
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=proxy_headers,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )

@@ -58,8 +58,9 @@ class _Call:
 class AiInlet:
     """The ASGI application behind ``/ai/``."""
 
-    def __init__(self, keys: KeyRing, desk: CallDesk, book: CallBook) -> None:
-        """Join the handlers."""
+    def __init__(self, keys: KeyRing, desk: CallDesk, book: CallBook, *, proxies: frozenset[str] = frozenset()) -> None:
+        """Join the handlers; ``proxies`` are addresses of trusted edges in front of the gateway."""
+        self._proxies = proxies
         self._keys = keys
         self._desk = desk
         self._book = book
@@ -154,6 +155,7 @@ class AiInlet:
                     length=body_length,
                     prefix=PREFIX + call.name.encode("ascii"),
                     traceparent=current_traceparent() if sending.recording else None,
+                    proxies=self._proxies,
                 )
                 await forward(
                     connection,
@@ -206,6 +208,7 @@ def _problem_for(error: Exception, name: str, path: str) -> AlgoDockError:
 
 def _describe(handle: SpanHandle, scope: Scope, call: _Call) -> None:
     call.trace_id = current_trace_id()
+    handle.link(call.instance.trace if call.instance is not None else None)
     handle.name = f"{scope['method']} /ai/{call.name or '<unknown>'}"
     handle.set(
         http__request__method=scope["method"],

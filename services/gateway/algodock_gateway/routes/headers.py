@@ -68,25 +68,31 @@ def request_head(
     more: Iterable[tuple[bytes, bytes]] = (),
     traceparent: str | None = None,
     keep_authorization: bool = False,
+    proxies: frozenset[str] = frozenset(),
 ) -> bytes:
     """Return the head of the request to an instance.
 
     ``target`` is the path with its query. ``length`` is the body's; None stands for a body of unknown
     length, which is sent in chunks; -1 for none. ``prefix`` is what was taken off the path.
     ``more`` are headers that replace nothing; ``traceparent`` takes the place of the caller's.
+    ``proxies`` are addresses of edges in front of the gateway, whose word on scheme and host counts.
     """
     method = scope["method"].encode("ascii")
     parts = [method, b" ", origin.prefix, target, b" HTTP/1.1\r\nhost: ", origin.authority, b"\r\n"]
     held = _pass_on(scope["headers"], parts, b"traceparent" if traceparent is not None else None)
     if (connection := held.get(b"connection")) is not None and connection.lower() not in _PLAIN_CONNECTION:
         _drop_named(parts, connection)
+    scheme, host = scope["scheme"].encode("ascii"), held.get(b"host")
     client = scope["client"]
     if client is not None:
         address = client[0].encode("ascii", "replace")
+        if client[0] in proxies:
+            scheme = held.get(b"x-forwarded-proto", scheme)
+            host = held.get(b"x-forwarded-host", host)
         before = held.get(b"x-forwarded-for")
         parts.append(b"x-forwarded-for: " + (address if before is None else before + b", " + address) + b"\r\n")
-    parts.append(b"x-forwarded-proto: " + scope["scheme"].encode("ascii") + b"\r\n")
-    if (host := held.get(b"host")) is not None:
+    parts.append(b"x-forwarded-proto: " + scheme + b"\r\n")
+    if host is not None:
         parts.append(b"x-forwarded-host: " + host + b"\r\n")
     if prefix:
         parts.append(b"x-forwarded-prefix: " + prefix + b"\r\n")

@@ -42,8 +42,9 @@ class Peer(NamedTuple):
 class Relay:
     """Streams requests to other services, with the service token in place of the caller's key."""
 
-    def __init__(self, pool: Pool, service_token: str) -> None:
-        """Use the gateway's pool."""
+    def __init__(self, pool: Pool, service_token: str, *, proxies: frozenset[str] = frozenset()) -> None:
+        """Use the gateway's pool; ``proxies`` are addresses of trusted edges in front of the gateway."""
+        self._proxies = proxies
         self._pool = pool
         self._authorization = f"Bearer {service_token}".encode("ascii")
 
@@ -92,6 +93,7 @@ class Relay:
                 more=more,
                 traceparent=current_traceparent(),
                 keep_authorization=own_authorization,
+                proxies=self._proxies,
             )
             await forward(
                 connection,

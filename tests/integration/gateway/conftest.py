@@ -1,0 +1,173 @@
+"""The gateway's hot path behind a real server, and instances that behave as a test says, byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+import uvicorn
+
+from algodock_common.events import InstanceChanged, Limits
+from algodock_common.identifiers import uuid7
+from algodock_common.routing import RoutingTable
+from algodock_gateway.clients.upstream import Pool
+from algodock_gateway.domain.algorithm import Algorithm
+from algodock_gateway.domain.call import CallRecord
+from algodock_gateway.domain.keys import ApiKey, fingerprint
+from algodock_gateway.handlers.call_book import CallBook
+from algodock_gateway.handlers.calls import CallDesk
+from algodock_gateway.handlers.directory import Directory
+from algodock_gateway.handlers.key_ring import KeyRing
+from algodock_gateway.routes.ai import AiInlet
+from tests.integration.gateway.upstream import Conversation, Upstream
+
+KEY = "ak_test"
+
+
+class Sources:
+    """The key, the algorithms and the call records of a test, in memory."""
+
+    def __init__(self) -> None:
+        self.names = {"echo", "stopped"}
+        self.records: list[CallRecord] = []
+        self.refreshed = 0
+        self.on_refresh: Callable[[], None] = lambda: None
+
+    async def all_keys(self) -> dict[bytes, ApiKey]:
+        return {fingerprint(KEY.encode()): ApiKey(uuid7(), "tester", ("user",))}
+
+    async def key_of(self, _digest: bytes) -> ApiKey | None:
+        return None
+
+    async def all_algorithms(self) -> list[Algorithm]:
+        return []
+
+    async def algorithm(self, name_or_id: str) -> Algorithm | None:
+        return Algorithm(uuid7(), name_or_id, "created", "tester", "") if name_or_id in self.names else None
+
+    async def refresh_if_older(self, _seconds: float) -> None:
+        self.refreshed += 1
+        self.on_refresh()
+
+    async def write(self, records: Any) -> None:  # noqa: ANN401  # any sequence of records
+        self.records += records
+
+    async def trim(self, *, older_than_days: float) -> int:
+        return int(older_than_days * 0)
+
+
+class World:
+    """The hot path on a port, its table, and clients."""
+
+    def __init__(self) -> None:
+        self.sources = Sources()
+        self.table = RoutingTable()
+        self.pool = Pool(idle_s=5)
+        self.keys = KeyRing(self.sources)
+        self.book = CallBook(self.sources, keep_days=1, flush_s=0.01)
+        self.desk = CallDesk(self.table, self.sources, Directory(self.sources), self.pool)
+        self.url = ""
+        self.port = 0
+        self._servers: list[asyncio.Server] = []
+        self._epoch = 0
+
+    def route(self, port: int, *, state: str = "ready", instance_id: UUID | None = None, **limits: Any) -> UUID:  # noqa: ANN401
+        """Tell the table of an instance of ``echo``."""
+        self._epoch += 1
+        instance_id = instance_id or uuid7()
+        self.table.apply(
+            InstanceChanged.model_validate(
+                {
+                    "instance_id": instance_id,
+                    "algorithm_id": uuid7(),
+                    "algorithm": "echo",
+                    "node_id": "n",
+                    "host": "127.0.0.1",
+                    "port": port,
+                    "base_url": f"http://127.0.0.1:{port}",
+                    "state": state,
+                    "epoch": self._epoch,
+                    "limits": Limits(**limits),
+                }
+            )
+        )
+        return instance_id
+
+    async def upstream(self, conversation: Conversation, *, routed: bool = True, **limits: Any) -> Upstream:  # noqa: ANN401
+        """Start an instance of ``echo``."""
+        upstream = Upstream(conversation)
+        server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
+        self._servers.append(server)
+        upstream.port = server.sockets[0].getsockname()[1]
+        if routed:
+            self.route(upstream.port, **limits)
+        return upstream
+
+    @asynccontextmanager
+    async def client(self, **options: Any) -> AsyncIterator[httpx.AsyncClient]:  # noqa: ANN401
+        headers = {"authorization": f"Bearer {KEY}"}
+        async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=20, **options) as client:
+            yield client
+
+    async def post(self, path: str = "/ai/echo/predict", **options: Any) -> httpx.Response:  # noqa: ANN401
+        async with self.client() as client:
+            return await client.post(path, **options)
+
+    async def record(self) -> CallRecord:
+        """Return the newest call record, once it is written."""
+        async with asyncio.timeout(5):
+            while not self.sources.records:
+                await asyncio.sleep(0.005)
+        return self.sources.records[-1]
+
+    async def idle(self) -> None:
+        """Wait until no call is in flight, as counted by instance and by gate."""
+        async with asyncio.timeout(5):
+            while any(one.in_flight for route in self.table.routes() for one in route.instances.values()) or any(
+                gate.in_flight for gate in self.desk.gates()
+            ):
+                await asyncio.sleep(0.005)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        inlet = AiInlet(self.keys, self.desk, self.book)
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", 0))
+        self.port = sock.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        config = uvicorn.Config(
+            inlet, http="httptools", lifespan="off", log_config=None, access_log=False, proxy_headers=False
+        )
+        config.setup_event_loop = lambda: None  # type: ignore[method-assign]  # the test's loop is running
+        server = uvicorn.Server(config)
+        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        await self.keys.start()
+        await self.book.start()
+        task = asyncio.create_task(server.serve(sockets=[sock]))
+        while not server.started:
+            await asyncio.sleep(0.005)
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            server.force_exit = True
+            for one in self._servers:
+                one.close()
+            await task
+            await self.book.stop()
+            await self.keys.stop()
+            await self.pool.close()
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    """The hot path, served."""
+    world = World()
+    async with world.serving():
+        yield world
