@@ -14,7 +14,6 @@ from tests.outside.platform import Platform, eventually
 from tests.outside.traces import Edge, Traces
 
 PUSH_TO_LIVE = {
-    Edge("gateway", "http", "gitea-sync"),
     Edge("gitea-sync", "code.pushed", "deployer"),
     Edge("deployer", "http", "registry"),
     Edge("deployer", "release.events", "registry"),
@@ -63,7 +62,7 @@ def test_push_deploy_register_predict_task_result_callback(
     assert callback is not None
     assert (callback["state"], callback["commit"]) == ("succeeded", commit)
 
-    _has_its_edges(Traces(platform.traces), commit, task["id"])
+    _has_its_edges(Traces(platform.traces), echo.name, commit, task["id"])
 
 
 def _live(platform: Platform, name: str, commit: str) -> dict[str, Any]:
@@ -92,14 +91,16 @@ def _submit(platform: Platform, name: str, receiver: Receiver) -> dict[str, Any]
     return task
 
 
-def _has_its_edges(traces: Traces, commit: str, task_id: str) -> None:
-    (pushed,) = eventually(lambda: traces.of("algodock.commit", commit))
+def _has_its_edges(traces: Traces, name: str, commit: str, task_id: str) -> None:
+    (pushed,) = traces.of("deployer", "algodock.commit", commit)
     _arrived(traces, pushed, PUSH_TO_LIVE)
-    assert traces.names(pushed)["deployer"] >= {"build", "start", "probe", "switch"}
+    names = traces.names(pushed)
+    assert names["gitea-sync"] >= {"POST /webhook", "bundle"}
+    assert names["deployer"] >= {"build", "start", "probe", "switch"}
 
-    (submitted,) = traces.of("algodock.task_id", task_id)
+    (submitted,) = eventually(lambda: traces.of("gateway", "algodock.subject", task_id))
     _arrived(traces, submitted, SUBMIT_TO_CALLBACK)
-    assert any("callback" in name for names in traces.names(submitted).values() for name in names)
+    assert traces.names(submitted)["worker"] >= {f"task {name}", "POST /predict", "callback"}
     assert pushed in traces.links(submitted), "the task is linked to the release that served it"
 
 

@@ -26,9 +26,10 @@ class Traces:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def of(self, attribute: str, value: str) -> set[str]:
-        """Return the traces in which a span has this attribute."""
-        return {span["trace_id"] for span in self._spans() if span["attributes"].get(attribute) == value}
+    def of(self, service: str, attribute: str, value: str) -> set[str]:
+        """Return the traces in which a span of this service has this attribute."""
+        spans = (span for span in self._spans() if span["service"] == service)
+        return {span["trace_id"] for span in spans if span["attributes"].get(attribute) == value}
 
     def edges(self, trace_id: str) -> set[Edge]:
         """Return the edges of one trace: a server or consumer span whose cause lies in another service."""

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from algodock_common.events import InstanceState, Limits
+from algodock_common.events import InstanceChanged, InstanceState, Limits
 from algodock_common.identifiers import AlgorithmName
 from algodock_common.web import bearer_token, require_service_token
 from algodock_registry import handlers
@@ -134,16 +134,15 @@ class DiscoverAnswer(BaseModel):
 
 
 class RoutesAnswer(BaseModel):
-    """The snapshot that routers begin with; ``sequence`` is the instance's own epoch."""
+    """The snapshot that routers begin with."""
 
     epoch: int
-    instances: list[dict[str, Any]]
+    instances: list[InstanceChanged]
 
     @classmethod
     def of(cls, epoch: int, instances: Sequence[Instance]) -> RoutesAnswer:
         """Return the answer for the instances of one moment."""
-        rows = [one.as_event().model_dump(mode="json") | {"sequence": str(one.epoch)} for one in instances]
-        return cls(epoch=epoch, instances=rows)
+        return cls(epoch=epoch, instances=[one.as_event() for one in instances])
 
 
 class BeatBody(BaseModel):

@@ -38,6 +38,7 @@ class InstanceChanged(EventData):
     weight: int = Field(default=1, ge=0)
     limits: Limits = Field(default_factory=Limits)
     epoch: int = Field(ge=1)
+    trace: str | None = Field(default=None, description="traceparent of its deploy: what it serves links there")
 
     def subject(self) -> str:
         """Return the instance."""

@@ -40,7 +40,7 @@ class Instance:
 
     __slots__ = (
         "_lost_until", "algorithm", "algorithm_id", "base_url", "commit", "draining", "epoch", "host", "id",
-        "in_flight", "limits", "port", "release_id", "state", "weight",
+        "in_flight", "limits", "port", "release_id", "state", "trace", "weight",
     )  # fmt: skip
 
     def __init__(self, data: InstanceChanged) -> None:
@@ -63,6 +63,7 @@ class Instance:
         self.weight = data.weight
         self.limits = data.limits
         self.epoch = data.epoch
+        self.trace = data.trace
         self.draining = data.state in {"draining", "gone"}
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from algodock_common.identifiers import uuid7
+from algodock_common.observability import current_traceparent
 from algodock_registry.domain import ExternalAddress, PortRangeExhausted, PortTaken
 from algodock_registry.handlers.routing import change_routing
 from algodock_registry.repository import Instance, Instances, Ports
@@ -88,6 +89,7 @@ async def register(context: Context, new: NewInstance) -> Registered:
             limits=new.limits.model_dump(),
             state="starting",
             epoch=epoch,
+            trace=current_traceparent(),
         )
         await instances.add(instance)
         await ports.lease(new.node_id, port, instance_id, pinned=new.pinned_port is not None)

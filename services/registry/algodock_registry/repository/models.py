@@ -46,6 +46,7 @@ class Instance(Base):
     limits: Mapped[dict[str, Any]]
     state: Mapped[InstanceState]
     epoch: Mapped[int] = mapped_column(sa.BigInteger)
+    trace: Mapped[str | None]
     missed: Mapped[int] = mapped_column(sa.SmallInteger, default=0)
     status: Mapped[str] = mapped_column(default="")
     metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
@@ -70,6 +71,7 @@ class Instance(Base):
             weight=self.weight,
             limits=Limits.model_validate(self.limits),
             epoch=self.epoch,
+            trace=self.trace,
         )
 
 

@@ -207,6 +207,7 @@ class Pool:
             ) as handle:
                 outcome = await self._outcome(run)
                 served = run.attempt.served
+                handle.link(run.attempt.instance.trace if run.attempt.instance else None)
                 handle.set(
                     algodock__instance=str(served.instance_id) if served.instance_id else None,
                     algodock__release=str(served.release_id) if served.release_id else None,

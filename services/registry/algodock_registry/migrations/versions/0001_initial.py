@@ -40,6 +40,7 @@ def upgrade() -> None:
         sa.Column("limits", JSONB, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("epoch", sa.BigInteger, nullable=False, comment="the routing epoch of its last change"),
+        sa.Column("trace", sa.Text, comment="traceparent of the deploy that it belongs to"),
         sa.Column("missed", sa.SmallInteger, nullable=False, server_default="0", comment="looks in vain, in a row"),
         sa.Column("status", sa.Text, nullable=False, server_default="", comment="what it said with its last beat"),
         sa.Column("metrics", JSONB, nullable=False, server_default="{}"),
