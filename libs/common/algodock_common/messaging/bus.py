@@ -20,6 +20,7 @@ from algodock_common.events.dead_letter import DeadLetter
 from algodock_common.events.envelope import Event, EventData
 from algodock_common.events.flow import FLOW, Step, step_of
 from algodock_common.messaging.consume import Intake
+from algodock_common.messaging.pace import Pace
 from algodock_common.messaging.retry import RetryPolicy
 from algodock_common.messaging.signing import SIGNATURE_HEADER, Signer
 from algodock_common.messaging.topics import TopicKeeper
@@ -91,6 +92,7 @@ class Bus:
             log_level=logging.DEBUG,
         )
         self._intakes: list[tuple[Step, bool, Intake]] = []
+        self._paces: list[tuple[Any, Pace]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._connected = asyncio.Event()
         self._last_error: str = "not connected yet"
@@ -133,25 +135,28 @@ class Bus:
             with_headers=with_headers,
         )
         self._intakes.append((step, broadcast, intake))
-        wait_ms = self._settings.fast_fetch_wait_ms if step.fast else self._settings.fetch_wait_ms
+        idle_ms = self._settings.fetch_wait_ms
+        pace = Pace(min(self._settings.fast_fetch_wait_ms, idle_ms) if step.fast else idle_ms, idle_ms)
         subscriber = self._broker.subscriber(
             step.topic,
             group_id=group,
             ack_policy=AckPolicy.MANUAL,
             # A group begins with what was there before it; a broadcast fills itself from a snapshot.
             auto_offset_reset="latest" if broadcast else "earliest",
-            fetch_max_wait_ms=wait_ms,
+            fetch_max_wait_ms=pace.wait_ms,
             parser=_tolerant,
             decoder=_whole_message,
             no_reply=True,
         )
 
         async def take(message: KafkaMessage) -> None:
+            pace.seen(subscriber.consumer)
             await intake.take(message.raw_message)
             if not broadcast:
                 await self._acknowledge(message, step.topic)
 
         subscriber(take)
+        self._paces.append((subscriber, pace))
 
     @staticmethod
     async def _acknowledge(message: KafkaMessage, topic: str) -> None:
@@ -260,6 +265,8 @@ class Bus:
                 self._last_error = ""
                 self._connected.set()
                 await self._rewind_lost()
+                for subscriber, pace in self._paces:
+                    pace.look(subscriber.consumer)
                 await asyncio.sleep(WATCH_INTERVAL_S)
             except (KafkaError, OSError, TimeoutError) as error:
                 if not self._last_error:
