@@ -169,3 +169,26 @@ def test_a_webhook_past_the_limit_is_not_read(service: Service) -> None:
     assert send(service, body, **{"X-Gitea-Event": "push"}).status_code == 413
     chunks = (b"x" * 65536 for _ in range(40))
     assert httpx.post(f"{service.url}/webhook", content=chunks, headers={"X-Gitea-Event": "push"}).status_code == 413
+
+
+def test_a_look_that_failed_is_made_good_by_the_next_one(
+    service: Service, work: MakeWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The object store is away when the hook tells of the push: the push is taken, the delivery says failed."""
+    from algodock_common.storage import MinioObjectStore, ObjectStoreUnavailable
+
+    async def away(*_: object, **__: object) -> None:
+        raise ObjectStoreUnavailable("the object store is away")
+
+    repo = work("cut")
+    commit = repo.commit(main__py="x = 1\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(MinioObjectStore, "put_file", away)
+        shown = repo.push()
+    assert "the platform cannot be told now (the object store is away)" in shown
+    assert "looks for itself within" in shown
+    assert [d["outcome"] for d in repo.deliveries()] == ["failed"]
+    body = push_body(repo, "2" * 40, before="3" * 40)  # any later reason to look
+    send(service, body, **{"X-Gitea-Event": "push", "X-Gitea-Signature": sign(body, secret_of(service, repo))})
+    assert service.events(commit)
+    assert {d["outcome"] for d in repo.deliveries() if d["after"] == commit} == {"pushed"}

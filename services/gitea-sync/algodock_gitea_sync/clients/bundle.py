@@ -57,18 +57,6 @@ class Bundler:
         """
         return await asyncio.to_thread(self._make, git_dir, commit_id)
 
-    async def describe(self, git_dir: Path, commit_id: str) -> Commit:
-        """Return what the commit says.
-
-        Raises:
-            GitFailed: the repository has no such commit.
-        """
-        return await asyncio.to_thread(self._describe, git_dir, commit_id)
-
-    def _describe(self, git_dir: Path, commit_id: str) -> Commit:
-        with ObjectReader(self.git.program, git_dir, self.git.environment()) as reader:
-            return reader.commit(commit_id)
-
     def _make(self, git_dir: Path, commit_id: str) -> Bundle:
         self.folder.mkdir(parents=True, exist_ok=True)
         with ObjectReader(self.git.program, git_dir, self.git.environment()) as reader:

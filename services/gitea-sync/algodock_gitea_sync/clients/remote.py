@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,10 +81,6 @@ class GitRemote:
     def mirror(self, repository_id: UUID) -> Path:
         """Return where what was fetched for a repository lies."""
         return self.mirrors / f"{repository_id}.git"
-
-    def forget(self, repository_id: UUID) -> None:
-        """Remove what was fetched for a repository."""
-        shutil.rmtree(self.mirror(repository_id), ignore_errors=True)
 
     def url(self, repository: Repository) -> str:
         """Return the URL that git gets, checked again at its use: settings may have changed since it was linked.

@@ -167,6 +167,7 @@ class Looks:
                     message=commit.message,
                 )
             )
+            await deliveries.settle_waiting(tx.session, locked.id, commit.id)
             if delivery is not None:
                 await deliveries.settle(
                     tx.session, delivery, Outcome.PUSHED, detail=bundle.problem or "", commit=commit.id

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from algodock_gitea_sync.domain.webhook import Delivery
 
-__all__ = ["forget_older", "newest", "receive", "refuse", "settle"]
+__all__ = ["forget_older", "newest", "receive", "refuse", "settle", "settle_waiting"]
 
 
 async def receive(session: AsyncSession, repository_id: UUID, delivery: Delivery) -> UUID:
@@ -83,6 +83,16 @@ async def settle(
         .where(table.c.id == delivery_row)
         .where(sa.or_(table.c.outcome != Outcome.PUSHED.value, sa.literal(outcome is not Outcome.UNCHANGED)))
         .values(outcome=outcome.value, detail=detail, commit=commit, settled_at=sa.func.now())
+    )
+
+
+async def settle_waiting(session: AsyncSession, repository_id: UUID, commit: str) -> None:
+    """Say of deliveries whose look was cut short that their commit went out after all."""
+    await session.execute(
+        sa.update(table)
+        .where(table.c.repository_id == repository_id, table.c.after == commit)
+        .where(table.c.outcome.in_([Outcome.RECEIVED.value, Outcome.FAILED.value]))
+        .values(outcome=Outcome.PUSHED.value, detail="", commit=commit, settled_at=sa.func.now())
     )
 
 
