@@ -22,16 +22,12 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Go back to an earlier release: its code, environment and configuration together."""
-    from algodock_cli.client.releases import follow_release
-    from algodock_cli.stack.verbs.progress import steps
+    from algodock_cli.client import commanding
 
     with gateway(url, key) as platform:
-        answer = platform.post(f"/api/v1/services/rollback/{name}", {"release_id": to} if to else {})
-        release_id = answer.get("release_id") or to
-        if wait and release_id:
-            release = follow_release(platform, name, release_id=release_id, timeout_s=timeout, say=steps())
-            answer = {**answer, "release": release}
+        body = {"release_id": to} if to else {}
+        service = commanding.command(platform, "rollback", name, body, timeout_s=timeout if wait else None)
     if as_json:
-        print_json(answer)
+        print_json(service)
     else:
-        typer.echo(f"{name}: {answer.get('release', answer).get('state') or answer.get('status') or 'rolling back'}")
+        typer.echo(f"{name} {service['status']}, commit {str(service.get('commit') or '-')[:10]}")

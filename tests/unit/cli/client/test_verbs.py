@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -150,36 +151,59 @@ def test_a_tasks_result_and_its_cancellation(fake: FakeGateway, run: Run, tmp_pa
     assert fake.asked[1].json() == {"force": True}
 
 
+def listed(*views: Mapping[str, object]) -> list[dict[str, object]]:
+    return [{"services": [{**SERVICE, **view}]} for view in views]
+
+
 def test_stop_waits_until_it_shows(fake: FakeGateway, run: Run) -> None:
     fake.answer("POST /api/v1/services/stop/echo", {"success": True, "service_id": "1", "status": "stopping"})
-    fake.answer("GET /api/v1/services/status/echo", {"status": "stopping"}, {"status": "stopped"})
+    fake.answer("GET /api/v1/services", *listed({}, {"status": "stopping"}, {"status": "stopped"}))
     assert run("stop", "echo").output.strip() == "echo stopped"
 
 
 def test_a_service_that_does_not_start_says_why(fake: FakeGateway, run: Run) -> None:
     fake.answer("POST /api/v1/services/start/echo", {"success": True, "status": "starting"})
-    fake.answer("GET /api/v1/services/status/echo", {"status": "failed", "message": "exits with 1"})
+    fake.answer("GET /api/v1/services", *listed({"status": "stopped"}, {"status": "failed", "message": "exits with 1"}))
     assert "exits with 1" in str(failure(run("start", "echo")))
     fake.answer("POST /api/v1/services/restart/echo", {"success": False, "error": "no release"})
     assert "no release" in str(failure(run("restart", "echo")))
+
+
+def test_a_restart_shows_when_another_instance_serves(fake: FakeGateway, run: Run) -> None:
+    old, new = ({"instances": [{"instance_id": one, "host": "h", "port": 1}]} for one in ("i1", "i2"))
+    fake.answer("POST /api/v1/services/restart/echo", {"success": True, "status": "starting"}, status=202)
+    fake.answer("GET /api/v1/services", *listed(old, old, new))
+    assert run("restart", "echo").output.strip() == "echo running"
+    assert len(fake.asked) == 4
+
+
+def test_what_does_not_show_is_not_waited_for_without_end(fake: FakeGateway, run: Run) -> None:
+    fake.answer("POST /api/v1/services/stop/echo", {"success": True})
+    fake.answer("GET /api/v1/services", *listed({}))
+    assert failure(run("stop", "echo", "--timeout", "1")).exit_code == 5
 
 
 def test_remove_asks_first(fake: FakeGateway, run: Run) -> None:
     assert run("remove", "echo").exit_code == 2
     assert not fake.asked
     fake.answer("DELETE /api/v1/services/echo", {"success": True, "service_id": "1"})
+    fake.answer("GET /api/v1/services", *listed({}), {"services": []})
     assert run("remove", "echo", "--yes").output.strip() == "echo removed"
 
 
-def test_rollback_follows_the_release(fake: FakeGateway, run: Run) -> None:
-    fake.answer("POST /api/v1/services/rollback/echo", {"success": True, "release_id": "r2"}, status=202)
-    release = {"id": "r2", "commit": "b" * 40, "state": "starting", "steps": []}
-    fake.answer(
-        "GET /api/v1/services/releases/echo", {"releases": [release]}, {"releases": [{**release, "state": "live"}]}
-    )
-    shown = run("rollback", "echo", "--to", "r1", "--json")
-    assert json.loads(shown.output.splitlines()[-1])["release"]["state"] == "live"
-    assert fake.asked[0].json() == {"release_id": "r1"}
+def test_rollback_shows_which_commit_serves(fake: FakeGateway, run: Run) -> None:
+    old = {"instances": [{"instance_id": "i1"}], "commit": "a" * 40}
+    new = {"instances": [{"instance_id": "i2"}], "commit": "b" * 40}
+    fake.answer("POST /api/v1/services/rollback/echo", {"success": True, "operation_id": "o"}, status=202)
+    fake.answer("GET /api/v1/services", *listed(old, old, new))
+    assert run("rollback", "echo", "--to", "r1").output.strip() == "echo running, commit bbbbbbbbbb"
+    assert fake.asked[1].json() == {"release_id": "r1"}
+
+
+def test_a_rollback_that_is_refused_says_why(fake: FakeGateway, run: Run) -> None:
+    fake.answer("POST /api/v1/services/rollback/echo", {"success": True, "operation_id": "o"}, status=202)
+    fake.answer("GET /api/v1/services", *listed({}, {"message": "rollback: echo has no release before"}))
+    assert "no release before" in str(failure(run("rollback", "echo")))
 
 
 def test_releases_say_what_became_of_them(fake: FakeGateway, run: Run) -> None:

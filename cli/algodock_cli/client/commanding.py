@@ -1,0 +1,80 @@
+"""A command to a service, and the wait until it shows: the gateway answers as soon as the command is a row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from algodock_cli.client.errors import NotInTime
+from algodock_cli.client.gateway import Gateway
+from algodock_cli.failures import CommandFailed
+
+__all__ = ["Action", "command"]
+
+Action = Literal["start", "stop", "restart", "remove", "rollback"]
+Service = dict[str, Any]
+
+_LOOK_S = 0.2
+_REMOVED: Service = {"status": "removed"}
+
+
+def command(
+    platform: Gateway, action: Action, name: str, body: dict[str, Any] | None = None, *, timeout_s: float | None
+) -> dict[str, Any]:
+    """Give the command and return the service as it is when the command shows; without ``timeout_s``, the answer.
+
+    Raises:
+        CommandFailed: the platform could not do it; the message has its reason.
+        NotInTime: it does not show within ``timeout_s``.
+    """
+    before = _service(platform, name)
+    if action == "remove":
+        answer = platform.request("DELETE", f"/api/v1/services/{name}", repeat=True).json()
+    else:
+        answer = platform.post(f"/api/v1/services/{action}/{name}", body)
+    if not answer.get("success", True):
+        raise CommandFailed(f"{action} {name} was refused\n  why:  {answer.get('error') or answer.get('message')}")
+    if timeout_s is None:
+        return {"status": "removing", **answer} if action == "remove" else dict(answer)
+    end = time.monotonic() + timeout_s
+    while True:
+        now = _service(platform, name)
+        if _SHOWS[action](before, now):
+            return now
+        said = str(now.get("message") or "")
+        failed = now["status"] == "failed" and action != "stop"
+        if failed or (said.startswith(f"{action}: ") and said != before.get("message")):
+            raise CommandFailed(f"{action} {name} failed\n  why:  {said}\n  next: `algodock logs {name}`")
+        if time.monotonic() > end:
+            raise NotInTime(
+                f"{action} {name} does not show after {timeout_s:.0f} s: it is {now['status']}\n"
+                f"  why:  {said or 'it did not say'}\n  next: `algodock logs {name}`"
+            )
+        time.sleep(_LOOK_S)
+
+
+def _service(platform: Gateway, name: str) -> Service:
+    services: list[Service] = platform.get("/api/v1/services")["services"]
+    return next((service for service in services if name in {service["name"], service["id"]}), _REMOVED)
+
+
+def _is(status: str) -> Callable[[Service, Service], bool]:
+    return lambda _, now: now["status"] == status
+
+
+def _has_new_instances(before: Service, now: Service) -> bool:
+    return now["status"] == "running" and bool(_instances(now) - _instances(before))
+
+
+def _instances(service: Service) -> set[str]:
+    return {instance["instance_id"] for instance in service.get("instances") or []}
+
+
+_SHOWS: dict[Action, Callable[[Service, Service], bool]] = {
+    "start": _is("running"),
+    "stop": _is("stopped"),
+    "restart": _has_new_instances,
+    "rollback": _has_new_instances,
+    "remove": _is("removed"),
+}
