@@ -86,7 +86,8 @@ def worker(settings: Settings) -> FastAPI:
     from algodock_common.identifiers import uuid7  # the API needs none of these
     from algodock_common.routing import RoutingFeed, RoutingTable
     from algodock_runner.clients.callback_target import HttpCallbackTarget
-    from algodock_runner.clients.instances import HttpInstances, instance_session
+    from algodock_runner.clients.http_pool import HttpPool
+    from algodock_runner.clients.instances import HttpInstances
     from algodock_runner.clients.results import SignedResults
     from algodock_runner.handlers.attempt import Tools
     from algodock_runner.handlers.deliver import CallbackSender
@@ -106,6 +107,14 @@ def worker(settings: Settings) -> FastAPI:
     table = RoutingTable()
     feed = RoutingFeed(bus, to_registry, table, redis, worker_id)
     bell = Bell(bus, source="/runner/worker")
+    http = HttpPool(4 * settings.worker.slots)
+    target = HttpCallbackTarget(allow_private=settings.callbacks.allow_private, timeout_s=settings.callbacks.timeout_s)
+    sender = CallbackSender(db, HttpGateway(to_gateway), target, settings=settings.callbacks, gateway_url=gateway_url)
+    ledger = Ledger(db, bell, gateway_url=gateway_url, ended=sender.wake)
+    results = SignedResults(settings.objects, store, http)
+    tools = Tools(table=table, instances=HttpInstances(http), results=results, store=store, limits=settings.tasks)
+    pool = Pool(db, tools, ledger, settings=settings.worker, worker_id=worker_id)
+    subscribe_worker(bus, pool=pool)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -113,25 +122,7 @@ def worker(settings: Settings) -> FastAPI:
             for close in (to_gateway.close, to_registry.close, redis.aclose, store.close):
                 stack.push_async_callback(close)
             await migrate(settings.database, schema=SCHEMA, migrations=MIGRATIONS)
-            session = await stack.enter_async_context(instance_session(4 * settings.worker.slots))
-            target = HttpCallbackTarget(
-                allow_private=settings.callbacks.allow_private, timeout_s=settings.callbacks.timeout_s
-            )
-            stack.push_async_callback(target.close)
-            sender = CallbackSender(
-                db, HttpGateway(to_gateway), target, settings=settings.callbacks, gateway_url=gateway_url
-            )
-            ledger = Ledger(db, bell, gateway_url=gateway_url, ended=sender.wake)
-            tools = Tools(
-                table=table,
-                instances=HttpInstances(session),
-                results=SignedResults(settings.objects, store, session),
-                store=store,
-                limits=settings.tasks,
-            )
-            pool = Pool(db, tools, ledger, settings=settings.worker, worker_id=worker_id)
-            subscribe_worker(bus, pool=pool)
-            for part in (bucket, bus, db, bell, feed, sender, ledger, pool):  # ended in the opposite order
+            for part in (http, target, bucket, bus, db, bell, feed, sender, ledger, pool):  # ended backwards
                 await part.start()
                 stack.push_async_callback(part.stop)
             yield

@@ -23,7 +23,8 @@ from algodock_common.testing import FakeObjectStore
 from algodock_common.web import Identity
 from algodock_runner.clients.callback_target import HttpCallbackTarget
 from algodock_runner.clients.gateway import FakeGateway
-from algodock_runner.clients.instances import HttpInstances, instance_session
+from algodock_runner.clients.http_pool import HttpPool
+from algodock_runner.clients.instances import HttpInstances
 from algodock_runner.clients.results import PlainResults
 from algodock_runner.domain.algorithms import KnownAlgorithm
 from algodock_runner.domain.tasks import TaskView
@@ -192,9 +193,10 @@ class Platform:
     @asynccontextmanager
     async def worker(self, *, rings: bool = True, results: Any = None, **settings: Any) -> AsyncIterator[Pool]:
         """Run a worker; with its callbacks' sender idle."""
-        session = instance_session(64)
+        http = HttpPool(64)
+        await http.start()
         ledger = Ledger(self.db, self.bell, gateway_url=GATEWAY_URL, ended=lambda: None)
-        tools = Tools(self.table, HttpInstances(session), results or PlainResults(self.store), self.store, self.limits)
+        tools = Tools(self.table, HttpInstances(http), results or PlainResults(self.store), self.store, self.limits)
         pool = Pool(
             self.db,
             tools,
@@ -211,7 +213,7 @@ class Platform:
         finally:
             await pool.stop()
             await ledger.stop()
-            await session.close()
+            await http.stop()
             if rings:
                 self.broker.pools.remove(pool)
 
@@ -220,12 +222,13 @@ class Platform:
         """Give a sender of callbacks; a test calls ``send_due`` and ``idle`` itself."""
         chosen = CallbackSettings.model_validate({"allow_private": allow_private, "timeout_s": 1} | settings)
         target = HttpCallbackTarget(allow_private=chosen.allow_private, timeout_s=chosen.timeout_s)
+        await target.start()
         sender = CallbackSender(self.db, self.gateway, target, settings=chosen, gateway_url=GATEWAY_URL)
         try:
             yield sender
         finally:
             await sender.stop()
-            await target.close()
+            await target.stop()
 
 
 @pytest.fixture

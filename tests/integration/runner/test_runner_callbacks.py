@@ -291,11 +291,12 @@ async def test_what_was_checked_is_what_is_connected_to(receiver: Receiver) -> N
     target = HttpCallbackTarget(
         allow_private=True, timeout_s=2, resolver=CheckedResolver(allow_private=True, look_up=look_up)
     )
+    await target.start()
     try:
         first = await target.post(f"http://rebound.test:{port}/x", b"{}", {})
         second = await target.post(f"http://rebound.test:{port}/x", b"{}", {})
     finally:
-        await target.close()
+        await target.stop()
     assert first.status == 204
     assert second.status is None
     assert "169.254.169.254 is not a public address" in second.error

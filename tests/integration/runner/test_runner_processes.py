@@ -46,11 +46,13 @@ class Peers:
 
     algorithm_url: str
     got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    called: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         path, ids = request.path, {"algorithm_id": str(uuid4()), "algorithm": NAME}
         if path == "/callback":
             self.got.append(({k.lower(): v for k, v in request.headers.items()}, await request.read()))
+            self.called.set()
             return web.Response(status=204)
         if path == "/internal/algorithms":
             return web.json_response({"algorithms": [ids | {"state": "created", "owner": "admin"}]})
@@ -133,9 +135,11 @@ async def peers_of(algorithm: Algorithm) -> AsyncIterator[tuple[Peers, str]]:
 
 @pytest.fixture
 async def runner(
-    database: Database, algorithm: Algorithm, server_environment: dict[str, str], tmp_path: Path
+    database: Database,  # noqa: ARG001  # migrated and empty
+    algorithm: Algorithm,
+    server_environment: dict[str, str],
+    tmp_path: Path,
 ) -> AsyncIterator[Runner]:
-    assert database  # migrated and empty
     private, public = new_identity_keys()
     async with peers_of(algorithm) as (peers, url):
         environment = dict(os.environ) | server_environment
@@ -144,7 +148,7 @@ async def runner(
         environment |= {"OTEL_SAMPLE_RATIO": "1", "OTEL_TRACES_DIR": str(tmp_path / "traces")}
         secret = environment.setdefault("SECRET_KEY", "s" * 40)
         headers = {
-            "authorization": f"Bearer {SecretSettings(secret_key=secret).service_token()}",  # type: ignore[arg-type]
+            "authorization": f"Bearer {SecretSettings(secret_key=secret).service_token()}",
             IDENTITY_HEADER: sign_identity(Identity("key-1", "admin", ("admin",)), private),
         }
         ports = {"api": free_port(), "worker": free_port()}
@@ -170,9 +174,10 @@ async def test_from_submit_to_callback_in_one_trace(runner: Runner) -> None:
     result = await runner.http.get(f"/internal/tasks/{view['id']}/result")
     assert (result.status_code, result.json()) == (200, {"got": {"x": 1}})
     assert result.headers["content-type"].startswith("application/json")
+    linked = await runner.http.get(f"/internal/tasks/{view['id']}/result", params={"link": True})
+    assert linked.status_code == 307
     async with asyncio.timeout(10):
-        while not runner.peers.got:
-            await asyncio.sleep(0.02)
+        await runner.peers.called.wait()
     headers, raw = runner.peers.got[0]
     assert Webhook(SECRET).verify(raw, headers)["data"]["id"] == view["id"]
     assert headers["traceparent"].split("-")[1] == trace
@@ -255,10 +260,10 @@ async def test_wrong_requests_are_problems_that_say_why(runner: Runner) -> None:
     for path in (f"/internal/tasks/{uuid4()}", f"/internal/tasks/{uuid4()}/result"):
         assert (await runner.http.get(path)).status_code == 404
     assert (await runner.http.get("/internal/tasks", params={"state": "no-such"})).status_code == 422
-    body = {"algorithm": NAME, "input": 1, "idempotency_key": "k"}
-    first = await runner.http.post("/internal/tasks", json=body)
-    again = await runner.http.post("/internal/tasks", json=body)
-    other = await runner.http.post("/internal/tasks", json=body | {"input": 2})
+    keyed = {"algorithm": NAME, "input": 1, "idempotency_key": "k"}
+    first = await runner.http.post("/internal/tasks", json=keyed)
+    again = await runner.http.post("/internal/tasks", json=keyed)
+    other = await runner.http.post("/internal/tasks", json=keyed | {"input": 2})
     assert [first.status_code, again.status_code, other.status_code] == [202, 200, 409]
     assert first.json()["id"] == again.json()["id"]
     forced = await runner.http.post(f"/internal/tasks/{first.json()['id']}/cancel", json={"force": True})

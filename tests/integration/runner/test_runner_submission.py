@@ -82,6 +82,7 @@ async def test_fifty_parallel_submits_with_one_key_make_one_task(platform: Platf
 async def test_a_key_counts_after_the_algorithm_is_archived(platform: Platform) -> None:
     first = await platform.submit(input=1, idempotency_key="k")
     await platform.change("UPDATE algorithms SET state = 'archived' WHERE name = 'echo'")
+    platform.submission._catalogue._seen.clear()  # what is remembered for two seconds
     assert (await platform.submit(input=1, idempotency_key="k")).id == first.id
     with pytest.raises(UnknownAlgorithm, match="archived"):
         await platform.submit(input=1)

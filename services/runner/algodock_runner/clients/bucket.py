@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
+
 from algodock_common.errors import AlgoDockError
 
 if TYPE_CHECKING:

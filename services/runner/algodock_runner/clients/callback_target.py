@@ -82,27 +82,30 @@ class HttpCallbackTarget:
     """Callbacks over HTTP: a new connection each, no redirects, no proxy, no cookies."""
 
     def __init__(self, *, allow_private: bool, timeout_s: float, resolver: AbstractResolver | None = None) -> None:
-        """Prepare; needs a running event loop."""
+        """Prepare; nothing opens before ``start``."""
         self._allow_private = allow_private
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S)
+        self._resolver = resolver or CheckedResolver(allow_private=allow_private)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def start(self) -> None:
+        """Open the session."""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                resolver=resolver or CheckedResolver(allow_private=allow_private),
-                use_dns_cache=False,
-                force_close=True,
-                limit=0,
-            ),
+            connector=aiohttp.TCPConnector(resolver=self._resolver, use_dns_cache=False, force_close=True, limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
         )
 
-    async def close(self) -> None:
-        """Close the pool."""
-        await self._session.close()
+    async def stop(self) -> None:
+        """Close the session."""
+        if self._session is not None:
+            await self._session.close()
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Post it; the answer's body is read up to a bound and thrown away."""
+        if self._session is None:
+            raise RuntimeError("callbacks are not started")
         sent = {"content-type": "application/json", "user-agent": "algodock-callbacks", **headers}
         traceparent = current_traceparent()
         if traceparent is not None:

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from uuid import UUID
 
-from algodock_common.errors import NotFound, Unauthorized, UpstreamFailed
+from algodock_common.errors import InvalidInput, NotFound, Unauthorized, UpstreamFailed
 from algodock_common.web import Identity
 from algodock_runner.domain.algorithms import KnownAlgorithm
 from algodock_runner.domain.errors import UnknownCaller
@@ -98,7 +98,7 @@ class HttpGateway:
     async def _secret(self, key_id: str) -> str:
         try:
             answer = await self._client.get(f"/internal/keys/{key_id}/callback-secret")
-        except NotFound as error:
+        except (NotFound, InvalidInput) as error:
             msg = f"the API key {key_id} has no callback secret any more"
             raise NoCallbackSecret(msg) from error
         return str(answer["secret"])

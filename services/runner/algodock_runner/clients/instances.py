@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
 
-__all__ = ["Call", "CallFailed", "HttpInstances", "Instances", "instance_session"]
+    from algodock_runner.clients.http_pool import HttpPool
+
+__all__ = ["Call", "CallFailed", "HttpInstances", "Instances"]
 
 CONNECT_S = 3.0
-KEEP_ALIVE_S = 2.0  # below what servers usually keep (5 s): a pooled connection is not one that they just closed
 CHUNK = 64 * 1024
 ERROR_BYTES = 64 * 1024
 CANCEL_S = 3.0
@@ -81,22 +82,12 @@ class Instances(Protocol):
         ...
 
 
-def instance_session(limit: int) -> aiohttp.ClientSession:
-    """Return the pool that all calls of a worker share."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=limit, keepalive_timeout=KEEP_ALIVE_S, ttl_dns_cache=10),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        trust_env=False,
-    )
-
-
 class HttpInstances:
     """Instances over HTTP."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, pool: HttpPool) -> None:
         """Keep the pool."""
-        self._session = session
+        self._pool = pool
 
     async def predict(self, base_url: str, call: Call) -> Answer:
         """Call it; the trace goes along."""
@@ -123,7 +114,7 @@ class HttpInstances:
         timeout = aiohttp.ClientTimeout(total=call.timeout_s, sock_connect=CONNECT_S)
         body: Any = call.body if isinstance(call.body, bytes) else call.body.open("rb")
         try:
-            async with self._session.post(
+            async with self._pool.session.post(
                 url, data=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
                 if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
@@ -147,7 +138,7 @@ class HttpInstances:
         """Ask it."""
         timeout = aiohttp.ClientTimeout(total=CANCEL_S, sock_connect=CONNECT_S)
         try:
-            async with self._session.post(
+            async with self._pool.session.post(
                 f"{base_url}/cancel/{task_id}", timeout=timeout, allow_redirects=False
             ) as response:
                 return response.status != HTTPStatus.ACCEPTED

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from algodock_common.settings import ObjectStoreSettings
     from algodock_common.storage import ObjectStore
     from algodock_runner.clients.answers import Answer
+    from algodock_runner.clients.http_pool import HttpPool
 
 __all__ = ["PlainResults", "Results", "SignedResults"]
 
@@ -36,11 +37,11 @@ class Results(Protocol):
 class SignedResults:
     """Small answers by one signed request of the event loop's own pool, large ones by the SDK in a thread."""
 
-    def __init__(self, settings: ObjectStoreSettings, store: ObjectStore, session: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: ObjectStoreSettings, store: ObjectStore, pool: HttpPool) -> None:
         """Keep what it works with; nothing is sent."""
         self._settings = settings
         self._store = store
-        self._session = session
+        self._pool = pool
 
     async def put(self, key: str, answer: Answer) -> None:
         """Store it."""
@@ -50,7 +51,7 @@ class SignedResults:
         body = answer.data or b""
         url, headers = signed_put(self._settings, checked_key(key), body, answer.content_type)
         try:
-            async with self._session.put(
+            async with self._pool.session.put(
                 url,
                 data=body,
                 headers=headers,

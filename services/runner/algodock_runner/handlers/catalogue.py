@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalogue"]
 
+REMEMBER_S = 2.0
+REMEMBERED = 1000
+
 
 class Catalogue:
     """The algorithms that are known here. The gateway's snapshot is the truth behind the events."""
@@ -28,6 +32,7 @@ class Catalogue:
         self._gateway = gateway
         self._reading = asyncio.Lock()
         self._readings_begun = 0
+        self._seen: dict[str, tuple[float, KnownAlgorithm]] = {}
 
     async def changed(self, event: Event[AlgorithmChanged]) -> None:
         """Take over what an event says, unless a later one was there."""
@@ -35,6 +40,7 @@ class Catalogue:
         async with self._db.transaction() as tx:
             if await accept_once(tx, "runner", event):
                 await remember(tx, [KnownAlgorithm(data.algorithm_id, data.algorithm, data.state, data.owner)])
+        self._seen.clear()
 
     async def resolve(self, reference: str) -> KnownAlgorithm:
         """Return the algorithm that a name or id stands for.
@@ -45,6 +51,9 @@ class Catalogue:
             UnknownAlgorithm: there is none, or it is archived.
             Unavailable: the gateway would have to be asked and does not answer.
         """
+        seen = self._seen.get(reference)
+        if seen is not None and seen[0] > time.monotonic():
+            return seen[1]
         found = await self._find(reference)
         if found is None:
             await self._read_after(self._readings_begun)
@@ -55,6 +64,9 @@ class Catalogue:
         if found.archived:
             msg = f"The algorithm {reference!r} is archived and takes no more tasks."
             raise UnknownAlgorithm(msg)
+        if len(self._seen) >= REMEMBERED:
+            self._seen.clear()
+        self._seen[reference] = (time.monotonic() + REMEMBER_S, found)
         return found
 
     async def refresh(self) -> None:

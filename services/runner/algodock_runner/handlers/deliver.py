@@ -138,6 +138,7 @@ class CallbackSender:
             except NoCallbackSecret as error:
                 answer = Answer(None, error.detail)
             except AlgoDockError as error:  # ours to repair, so the attempt is not spent
+                handle.fail(error.detail)
                 async with self._db.transaction() as tx:
                     await callbacks.postpone(tx, due, wait_s=POSTPONE_S, error=error.detail)
                 return
