@@ -76,7 +76,7 @@ async def test_a_newer_commit_takes_the_place_of_one_that_waits(make: Maker) -> 
 
 
 BAD_SOURCES = {
-    "nothing-known": ({"README.md": "hello"}, r"detect: Nothing here says how to run it\. Looked for: .*main\.py.*README"),
+    "nothing-known": ({"README.md": "hello"}, r"detect: Nothing here says how to run it\. .*main\.py.*README"),
     "syntax": ({"main.py": "app = 1\nthis is not python ("}, r"detect: SyntaxError: .*, main\.py line 2"),
     "unresolvable": (
         {"main.py": "print(1)", "requirements.txt": "no-such-thing-algodock==9\n"},

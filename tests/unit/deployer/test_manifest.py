@@ -1,0 +1,76 @@
+"""algodock.yaml: what it may say, and how it is told what is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from algodock_deployer.domain.errors import ManifestInvalid
+from algodock_deployer.domain.manifest import Manifest, parse_manifest
+
+
+def test_an_empty_manifest_means_the_defaults() -> None:
+    assert parse_manifest(b"") == Manifest()
+    assert parse_manifest(b"# nothing\n").limits().timeout_s == 30
+
+
+def test_everything_that_the_contract_names_is_taken() -> None:
+    found = parse_manifest(
+        b"""
+name: text-classify
+runtime: python
+python: 3.11
+build: python train.py
+entry: main:app
+protocol: http
+health: /healthz
+port: 8001
+strategy: blue-green
+instances: 1
+concurrency: 8
+queue: 100
+timeout: 30
+resources: {cpu: 1, memory: 1Gi, gpu: 0}
+env: {MODEL_SIZE: small, DEBUG: true, N: 3}
+models: [{path: models/x.onnx, from: "s3://models/x.onnx"}]
+samples: samples/
+"""
+    )
+    assert found.python == "3.11"
+    assert found.resources.memory == 2**30
+    assert found.env == {"MODEL_SIZE": "small", "DEBUG": "true", "N": "3"}
+    assert found.samples == "samples"
+    assert found.models[0].source == "s3://models/x.onnx"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("colour: red", "colour: unknown key"),
+        ("resources: {ram: 1}", "resources.ram: unknown key"),
+        ("name: Not_A_Label", "name"),
+        ("entry: a:b\ncommand: [x]", "either entry or command"),
+        ("port: 80", "port"),
+        ("port: 9000\ninstances: 2", "one instance"),
+        ("timeout: 0", "timeout"),
+        ("instances: 0", "instances"),
+        ("health: health", "health"),
+        ("env: {PORT: 1}", "PORT is set by the platform"),
+        ("env: {ALGODOCK_TOKEN: x}", "set by the platform"),
+        ("env: {'A B': x}", "no name of an environment variable"),
+        ("resources: {memory: lots}", "no size"),
+        ("samples: ../..", "no path inside"),
+        ("models: [{path: /etc/x, from: 's3://a/b'}]", "no path inside"),
+        ("models: [{path: x, from: 'file:///etc/passwd'}]", "from"),
+        ("- a list", "must be a mapping"),
+        ("a: [1\nb: 2", "YAMLError: .* line 2"),
+        ("!!python/object/apply:os.system [id]", "YAMLError"),
+    ],
+)
+def test_what_is_wrong_is_said_by_its_key(text: str, said: str) -> None:
+    with pytest.raises(ManifestInvalid, match=said):
+        parse_manifest(text.encode())
+
+
+def test_a_huge_manifest_is_not_read() -> None:
+    with pytest.raises(ManifestInvalid, match="larger than"):
+        parse_manifest(b"#" * 100_000)

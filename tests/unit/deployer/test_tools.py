@@ -1,0 +1,105 @@
+"""Build tools: what they see, how they end, what they say."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from algodock_deployer.clients.sandbox import Sandbox
+from algodock_deployer.clients.tools import BuildLog, Tool, build_environment, run_tool
+from algodock_deployer.domain.errors import StepFailed
+
+
+def tool(folder: Path, code: str, timeout_s: float = 10) -> Tool:
+    return Tool("step", [sys.executable, "-c", code], {"A": "1"}, folder, timeout_s)
+
+
+def test_a_build_reaches_its_registry_and_sees_no_secret(tmp_path: Path) -> None:
+    (tmp_path / ".config/uv").mkdir(parents=True)
+    (tmp_path / ".config/uv/uv.toml").touch()
+    (tmp_path / ".npmrc").touch()
+    source = {
+        "HOME": str(tmp_path), "SECRET_KEY": "s", "DATABASE_URL": "s", "AWS_SECRET_ACCESS_KEY": "s", "PATH": "/odd",
+        "UV_INDEX_URL": "https://index", "SSL_CERT_FILE": "/ca", "HTTPS_PROXY": "http://proxy", "PIP_INDEX_URL": "i",
+        "NPM_CONFIG_REGISTRY": "r", "UV_PROJECT_ENVIRONMENT": "/platform", "PYTHONPATH": "/platform",
+    }  # fmt: skip
+    found = build_environment(source, home=tmp_path / "h", cache=tmp_path / "c")
+    assert set(found) == {
+        "UV_INDEX_URL", "SSL_CERT_FILE", "HTTPS_PROXY", "PIP_INDEX_URL", "NPM_CONFIG_REGISTRY", "UV_CONFIG_FILE",
+        "NPM_CONFIG_USERCONFIG", "PATH", "HOME", "XDG_CACHE_HOME", "UV_CACHE_DIR", "NPM_CONFIG_CACHE", "UV_NO_PROGRESS",
+        "NO_COLOR",
+    }  # fmt: skip
+    assert found["HOME"] == str(tmp_path / "h")
+
+
+async def test_output_is_in_the_log_while_the_tool_runs_and_is_returned(tmp_path: Path) -> None:
+    log = BuildLog(tmp_path / "b.log")
+    log.say("before")
+    code = "import os, time; print('early', os.environ.get('A'), flush=True); time.sleep(1); print('late')"
+    running = asyncio.create_task(run_tool(tool(tmp_path, code), log))
+    await asyncio.sleep(0.7)
+    assert "early 1" in log.path.read_text()
+    assert "late" not in log.path.read_text()
+    assert (await running).split() == ["early", "1", "late"]
+
+
+async def test_an_error_carries_the_tools_own_last_words(tmp_path: Path) -> None:
+    with pytest.raises(StepFailed, match=r"(?s)step failed \(exit code 1\).*ValueError: no such thing"):
+        await run_tool(tool(tmp_path, "raise ValueError('no such thing')"), BuildLog(tmp_path / "b.log"))
+    with pytest.raises(StepFailed, match="SIGKILL"):
+        await run_tool(tool(tmp_path, "import os; os.kill(os.getpid(), 9)"), BuildLog(tmp_path / "b.log"))
+
+
+async def test_a_tool_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    missing = Tool("uv", ["/no/such/uv"], {}, tmp_path, 5)
+    with pytest.raises(StepFailed, match="uv cannot be started: FileNotFoundError"):
+        await run_tool(missing, BuildLog(tmp_path / "b.log"))
+
+
+SPAWNS = "import subprocess, sys, time\np = subprocess.Popen(['sleep', '60'])\nprint(p.pid, flush=True)\ntime.sleep(60)"
+
+
+async def test_at_its_time_limit_the_whole_process_group_ends(tmp_path: Path) -> None:
+    log = BuildLog(tmp_path / "b.log")
+    with pytest.raises(StepFailed, match="did not end within 1 s"):
+        await run_tool(tool(tmp_path, SPAWNS, timeout_s=1), log)
+    _gone(int(log.path.read_text().split()[0]))
+
+
+async def test_a_cancelled_build_does_not_go_on(tmp_path: Path) -> None:
+    log = BuildLog(tmp_path / "b.log")
+    running = asyncio.create_task(run_tool(tool(tmp_path, SPAWNS), log))
+    async with asyncio.timeout(10):
+        while not log.since(0).strip():  # noqa: ASYNC110  # a file tells nobody that it grew
+            await asyncio.sleep(0.05)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    _gone(int(log.path.read_text().split()[0]))
+
+
+def _gone(pid: int) -> None:
+    end = time.monotonic() + 5
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_the_sandbox_says_which_folder_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/setpriv")
+    sandbox = Sandbox(61200)
+    open_folder = Path("/usr/bin")
+    assert sandbox.obstacle(open_folder) == ""
+    assert sandbox.uid(3, open_folder) == 61203
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    assert "closed to other users" in sandbox.obstacle(closed)
+    assert sandbox.uid(3, closed) is None
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert "does not run as root" in Sandbox(61200).off
