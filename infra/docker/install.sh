@@ -12,6 +12,7 @@ python3 -m venv "$tool"
 awk '/^uv==/ { found = 1 } found { print } found && !/\\$/ { exit }' requirements.lock > "$tool/uv.txt"
 "$tool/bin/python" -m pip install --quiet --no-cache-dir --require-hashes --requirement "$tool/uv.txt"
 
-"$tool/bin/uv" pip install --python "$folder/bin/python" --no-cache --compile-bytecode \
+# The base image's certificates count, so that a company's own CA needs to be installed in one place only.
+"$tool/bin/uv" pip install --python "$folder/bin/python" --no-cache --compile-bytecode --system-certs \
     --constraint requirements.lock "$@"
 rm -rf "$tool"
