@@ -60,8 +60,10 @@ class DatabaseSettings(BaseSettings):
 class KafkaSettings(BaseSettings):
     """``KAFKA_BOOTSTRAP`` and tuning.
 
-    ``fetch_wait_ms`` and ``fast_fetch_wait_ms`` are how long a fetch waits on the broker; a broker
-    that does not wake a waiting fetch (the embedded one) needs small values, Apache Kafka does not.
+    ``fetch_wait_ms``, for bells and tasks ``fast_fetch_wait_ms``, are how long a fetch waits on the
+    broker while events come, ``idle_fetch_wait_ms`` (for bells and tasks ``fetch_wait_ms``) when none
+    came for a while. A broker that does not wake a waiting fetch (the embedded one) needs small values,
+    Apache Kafka does not.
     """
 
     model_config = _section("KAFKA_")
@@ -69,9 +71,14 @@ class KafkaSettings(BaseSettings):
     bootstrap: str
     fetch_wait_ms: int = Field(default=500, ge=1)
     fast_fetch_wait_ms: int = Field(default=500, ge=1)
+    idle_fetch_wait_ms: int = Field(default=500, ge=1)
     send_timeout_s: float = Field(default=10, gt=0)
     idempotent: bool = Field(default=False, description="needs a broker with InitProducerId")
     replication_factor: int = Field(default=1, ge=1)
+
+    def waits_ms(self, *, fast: bool) -> tuple[int, int]:
+        """Return how long a fetch waits while events come, and while none do."""
+        return (self.fast_fetch_wait_ms, self.fetch_wait_ms) if fast else (self.fetch_wait_ms, self.idle_fetch_wait_ms)
 
 
 class RedisSettings(BaseSettings):

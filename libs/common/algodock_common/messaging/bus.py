@@ -92,7 +92,7 @@ class Bus:
             log_level=logging.DEBUG,
         )
         self._intakes: list[tuple[Step, bool, Intake]] = []
-        self._paces: list[tuple[Any, Pace]] = []
+        self._pace = Pace()
         self._tasks: list[asyncio.Task[None]] = []
         self._connected = asyncio.Event()
         self._last_error: str = "not connected yet"
@@ -135,28 +135,27 @@ class Bus:
             with_headers=with_headers,
         )
         self._intakes.append((step, broadcast, intake))
-        idle_ms = self._settings.fetch_wait_ms
-        pace = Pace(min(self._settings.fast_fetch_wait_ms, idle_ms) if step.fast else idle_ms, idle_ms)
+        eager_ms, idle_ms = self._settings.waits_ms(fast=step.fast)
         subscriber = self._broker.subscriber(
             step.topic,
             group_id=group,
             ack_policy=AckPolicy.MANUAL,
             # A group begins with what was there before it; a broadcast fills itself from a snapshot.
             auto_offset_reset="latest" if broadcast else "earliest",
-            fetch_max_wait_ms=pace.wait_ms,
+            fetch_max_wait_ms=idle_ms,
             parser=_tolerant,
             decoder=_whole_message,
             no_reply=True,
         )
 
         async def take(message: KafkaMessage) -> None:
-            pace.seen(subscriber.consumer)
+            self._pace.seen()
             await intake.take(message.raw_message)
             if not broadcast:
                 await self._acknowledge(message, step.topic)
 
         subscriber(take)
-        self._paces.append((subscriber, pace))
+        self._pace.add(subscriber, eager_ms=eager_ms, idle_ms=idle_ms)
 
     @staticmethod
     async def _acknowledge(message: KafkaMessage, topic: str) -> None:
@@ -203,6 +202,7 @@ class Bus:
 
     async def publish_many(self, events: Sequence[Event[Any]]) -> list[Unavailable | None]:
         """Publish events in their order; return for each None, or why it was not confirmed."""
+        self._pace.seen()
         answers: list[Unavailable | None] = []
         pending: list[Any] = []
         try:
@@ -265,8 +265,7 @@ class Bus:
                 self._last_error = ""
                 self._connected.set()
                 await self._rewind_lost()
-                for subscriber, pace in self._paces:
-                    pace.look(subscriber.consumer)
+                self._pace.look()
                 await asyncio.sleep(WATCH_INTERVAL_S)
             except (KafkaError, OSError, TimeoutError) as error:
                 if not self._last_error:

@@ -7,39 +7,44 @@ comes; but asking every 10 ms costs a tenth of a core for each consumer, also wh
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from aiokafka import AIOKafkaConsumer
+from typing import Any
 
 __all__ = ["Pace"]
 
 EAGER_S = 5.0
+NOTED_S = 0.5
 
 
 class Pace:
-    """The wait of one consumer's fetches: ``eager_ms`` for five seconds after a message, else ``idle_ms``."""
+    """The waits of one process's consumers: all eager for five seconds after a message, since one brings others."""
 
-    def __init__(self, eager_ms: int, idle_ms: int) -> None:
+    def __init__(self) -> None:
         """It begins idle."""
-        self.wait_ms = idle_ms
-        self._eager_ms = eager_ms
-        self._idle_ms = idle_ms
-        self._last_message = -EAGER_S
+        self._consumers: list[tuple[Any, int, int]] = []
+        self._eager = False
+        self._last_message = 0.0
 
-    def seen(self, consumer: AIOKafkaConsumer | None) -> None:
-        """Note that a message came, and fetch eagerly from now on."""
-        self._last_message = time.monotonic()
-        self._set(consumer, self._eager_ms)
+    def add(self, subscriber: Any, *, eager_ms: int, idle_ms: int) -> None:
+        """Set the pace of a subscriber's consumer, too, once it has one."""
+        self._consumers.append((subscriber, eager_ms, idle_ms))
 
-    def look(self, consumer: AIOKafkaConsumer | None) -> None:
-        """Fetch at ease when the last message is some seconds ago; to be called now and then."""
+    def seen(self) -> None:
+        """Note that a message came or went."""
+        now = time.monotonic()
+        if self._eager and now - self._last_message < NOTED_S:
+            return
+        self._last_message = now
+        self._set(eager=True)
+
+    def look(self) -> None:
+        """Let fetches rest when the last message is some seconds ago; to be called now and then."""
         if time.monotonic() - self._last_message > EAGER_S:
-            self._set(consumer, self._idle_ms)
+            self._set(eager=False)
 
-    def _set(self, consumer: AIOKafkaConsumer | None, wait_ms: int) -> None:
-        self.wait_ms = wait_ms
-        fetcher = getattr(consumer, "_fetcher", None)
-        if fetcher is not None:
-            # aiokafka reads it for every fetch request and offers no other way to change it.
-            fetcher._fetch_max_wait_ms = wait_ms  # noqa: SLF001
+    def _set(self, *, eager: bool) -> None:
+        self._eager = eager
+        for subscriber, eager_ms, idle_ms in self._consumers:
+            fetcher = getattr(subscriber.consumer, "_fetcher", None)
+            if fetcher is not None:
+                # aiokafka reads it for every fetch request and offers no other way to change it.
+                fetcher._fetch_max_wait_ms = eager_ms if eager else idle_ms  # noqa: SLF001
