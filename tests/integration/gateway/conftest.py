@@ -12,6 +12,7 @@ from uuid import UUID
 import httpx
 import pytest
 import uvicorn
+import uvloop
 
 from algodock_common.events import InstanceChanged, Limits
 from algodock_common.identifiers import uuid7
@@ -25,7 +26,7 @@ from algodock_gateway.handlers.calls import CallDesk
 from algodock_gateway.handlers.directory import Directory
 from algodock_gateway.handlers.key_ring import KeyRing
 from algodock_gateway.routes.ai import AiInlet
-from tests.integration.gateway.upstream import Conversation, Upstream
+from tests.integration.gateway.upstream import Conversation, Upstream, until
 
 KEY = "ak_test"
 
@@ -55,7 +56,7 @@ class Sources:
         self.refreshed += 1
         self.on_refresh()
 
-    async def write(self, records: Any) -> None:  # noqa: ANN401  # any sequence of records
+    async def write(self, records: Any) -> None:  # any sequence of records
         self.records += records
 
     async def trim(self, *, older_than_days: float) -> int:
@@ -77,7 +78,7 @@ class World:
         self._servers: list[asyncio.Server] = []
         self._epoch = 0
 
-    def route(self, port: int, *, state: str = "ready", instance_id: UUID | None = None, **limits: Any) -> UUID:  # noqa: ANN401
+    def route(self, port: int, *, state: str = "ready", instance_id: UUID | None = None, **limits: Any) -> UUID:
         """Tell the table of an instance of ``echo``."""
         self._epoch += 1
         instance_id = instance_id or uuid7()
@@ -99,7 +100,7 @@ class World:
         )
         return instance_id
 
-    async def upstream(self, conversation: Conversation, *, routed: bool = True, **limits: Any) -> Upstream:  # noqa: ANN401
+    async def upstream(self, conversation: Conversation, *, routed: bool = True, **limits: Any) -> Upstream:
         """Start an instance of ``echo``."""
         upstream = Upstream(conversation)
         server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
@@ -110,29 +111,28 @@ class World:
         return upstream
 
     @asynccontextmanager
-    async def client(self, **options: Any) -> AsyncIterator[httpx.AsyncClient]:  # noqa: ANN401
+    async def client(self, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
         headers = {"authorization": f"Bearer {KEY}"}
         async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=20, **options) as client:
             yield client
 
-    async def post(self, path: str = "/ai/echo/predict", **options: Any) -> httpx.Response:  # noqa: ANN401
+    async def post(self, path: str = "/ai/echo/predict", **options: Any) -> httpx.Response:
         async with self.client() as client:
             return await client.post(path, **options)
 
     async def record(self) -> CallRecord:
         """Return the newest call record, once it is written."""
-        async with asyncio.timeout(5):
-            while not self.sources.records:
-                await asyncio.sleep(0.005)
+        await until(lambda: self.sources.records)
         return self.sources.records[-1]
 
     async def idle(self) -> None:
         """Wait until no call is in flight, as counted by instance and by gate."""
-        async with asyncio.timeout(5):
-            while any(one.in_flight for route in self.table.routes() for one in route.instances.values()) or any(
-                gate.in_flight for gate in self.desk.gates()
-            ):
-                await asyncio.sleep(0.005)
+
+        def quiet() -> bool:
+            instances = (one for route in self.table.routes() for one in route.instances.values())
+            return not any(one.in_flight for one in instances) and not any(one.in_flight for one in self.desk.gates())
+
+        await until(quiet)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -150,8 +150,7 @@ class World:
         await self.keys.start()
         await self.book.start()
         task = asyncio.create_task(server.serve(sockets=[sock]))
-        while not server.started:
-            await asyncio.sleep(0.005)
+        await until(lambda: server.started)
         try:
             yield
         finally:
@@ -171,3 +170,9 @@ async def world() -> AsyncIterator[World]:
     world = World()
     async with world.serving():
         yield world
+
+
+@pytest.fixture(scope="session")
+def event_loop_policy() -> uvloop.EventLoopPolicy:
+    """Run on the loop that the gateway runs on."""
+    return uvloop.EventLoopPolicy()

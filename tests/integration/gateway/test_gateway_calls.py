@@ -229,7 +229,7 @@ async def test_a_slow_reader_slows_the_instance_down_and_memory_stays_bounded(wo
 
 async def test_a_caller_who_leaves_ends_the_instances_call(world: World) -> None:
     async def silent(upstream: Upstream, reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-        upstream.requests.append((await read_request(reader)))  # type: ignore[arg-type]
+        upstream.requests.append(await read_request(reader))  # type: ignore[arg-type]
         assert await reader.read() == b""
         upstream.closed.set()
 

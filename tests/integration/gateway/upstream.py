@@ -6,9 +6,19 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-__all__ = ["Conversation", "Request", "Upstream", "answer", "answering", "read_head", "read_request"]
+__all__ = ["Conversation", "Request", "Upstream", "answer", "answering", "read_head", "read_request", "until"]
 
 Conversation = Callable[["Upstream", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def until(condition: Callable[[], Awaitable[object] | object], *, seconds: float = 10) -> None:
+    """Wait until ``condition()``, or what it awaits, is true."""
+    async with asyncio.timeout(seconds):
+        while True:
+            seen = condition()
+            if await seen if isinstance(seen, Awaitable) else seen:
+                return
+            await asyncio.sleep(0.01)
 
 
 @dataclass

@@ -58,7 +58,7 @@ def header_of(scope: Scope, name: bytes) -> bytes | None:
     return None
 
 
-def request_head(
+def request_head(  # noqa: PLR0913  # the parts of one head, by name
     scope: Scope,
     origin: Origin,
     *,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -94,7 +95,7 @@ def make_router(deploying: Deploying, stamps: Stamps, *, url: str, max_upload_by
         )
         release = await deploying.release_of(algorithm, commit, wait_s=wait) if commit else None
         if release is not None:
-            answer.release_id = release["id"]
+            answer.release_id = UUID(str(release["id"]))
             if wait and release["state"] in {"live", "draining", "kept"}:
                 answer.status, response.status_code = "running", HTTPStatus.OK
             elif wait and release["state"] in {"failed", "superseded"}:

@@ -1,0 +1,156 @@
+"""The other services as the gateway meets them over HTTP: one application that answers for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+
+from algodock_common.events import InstanceChanged
+from algodock_common.identifiers import uuid7
+from algodock_common.web import current_identity, require_service_token
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from algodock_gateway.settings import Settings
+
+__all__ = ["Peers"]
+
+
+def _problem(status: int, detail: str) -> Response:
+    body = {"type": "about:blank", "title": "x", "status": status, "detail": detail}
+    return JSONResponse(body, status_code=status, media_type="application/problem+json")
+
+
+class Peers:
+    """Deployer, gitea-sync, registry and runner; what they know is set by the test."""
+
+    def __init__(self) -> None:
+        self.services: dict[str, dict[str, Any]] = {}
+        self.releases: dict[str, list[dict[str, Any]]] = {}
+        self.tasks: dict[UUID, dict[str, Any]] = {}
+        self.instances: list[InstanceChanged] = []
+        self.epoch = 0
+        self.git: list[tuple[str, str, int]] = []
+        self.webhooks: list[bytes] = []
+        self.beats: list[str] = []
+        self.linked: list[dict[str, Any]] = []
+        self.uploads: list[tuple[str, dict[str, bytes]]] = []
+
+    def app(self, settings: Settings) -> FastAPI:
+        app = FastAPI()
+        app.state.settings = settings
+        inside = [Depends(require_service_token)]
+        self._deployer(app, inside)
+        self._forge(app, inside)
+        self._registry(app, inside)
+        self._runner(app, inside)
+        return app
+
+    def _deployer(self, app: FastAPI, inside: list[Any]) -> None:
+        @app.get("/internal/services", dependencies=inside)
+        async def services() -> dict[str, Any]:
+            return {"services": list(self.services.values())}
+
+        @app.get("/internal/services/{name}", dependencies=inside, response_model=None)
+        async def service(name: str) -> dict[str, Any] | Response:
+            return self.services[name] if name in self.services else _problem(404, "no such service")
+
+        @app.get("/internal/services/{name}/releases", dependencies=inside, response_model=None)
+        async def releases(name: str, commit: str | None = None) -> dict[str, Any] | Response:
+            if name not in self.services:
+                return _problem(404, "no such service")
+            found = self.releases.get(name, [])
+            return {"releases": [one for one in found if commit in (None, one["commit"])]}
+
+        @app.get("/internal/services/{name}/logs", dependencies=inside, response_model=None)
+        async def logs(name: str, lines: int, follow: int = 0) -> dict[str, Any] | Response:
+            async def events() -> AsyncIterator[bytes]:
+                for number in range(3):
+                    yield f"data: line {number}\n\n".encode()
+                    await asyncio.sleep(0.01)
+
+            if follow:
+                return StreamingResponse(events(), media_type="text/event-stream")
+            return {"service_id": name, "lines": ["one"] * lines}
+
+        @app.get("/internal/releases/{release_id}/build-log", dependencies=inside)
+        async def build_log(release_id: UUID) -> Response:
+            return Response(f"built {release_id}", media_type="text/plain")
+
+    def _forge(self, app: FastAPI, inside: list[Any]) -> None:
+        @app.post("/internal/repositories", dependencies=inside)
+        async def ensure(body: dict[str, Any]) -> dict[str, Any]:
+            full_name = f"algodock/{body['algorithm']}"
+            return {"full_name": full_name, "clone_url": f"http://gateway/git/{full_name}.git"}
+
+        @app.post("/internal/repositories/link", dependencies=inside)
+        async def link(body: dict[str, Any]) -> dict[str, Any]:
+            self.linked.append(body)
+            return {"full_name": "x/y", "commit": "c" * 40, "problem": ""}
+
+        @app.post("/internal/repositories/{name}/upload", dependencies=[*inside, Depends(current_identity)])
+        async def upload(name: str, request: Request) -> dict[str, Any]:
+            async with request.form() as form:
+                files = {one.filename: await one.read() for one in form.getlist("files")}  # type: ignore[union-attr]
+            self.uploads.append((name, files))  # type: ignore[arg-type]
+            return {"success": True, "commit": "d" * 40, "files": list(files)}
+
+        @app.api_route("/git/{path:path}", methods=["GET", "POST"], dependencies=inside, response_model=None)
+        async def git(path: str, request: Request) -> Response:
+            identity = await current_identity(request)
+            size = 0
+            async for part in request.stream():
+                size += len(part)
+            self.git.append((path, identity.name, size))
+            return Response(b"packed", media_type="application/x-git")
+
+        @app.post("/webhook", response_model=None)
+        async def webhook(request: Request) -> Response:
+            self.webhooks.append(await request.body())
+            return _problem(401, "refused") if "x-gitea-signature" not in request.headers else JSONResponse({})
+
+    def _registry(self, app: FastAPI, inside: list[Any]) -> None:
+        @app.get("/internal/routes", dependencies=inside)
+        async def routes() -> dict[str, Any]:
+            return {"epoch": self.epoch, "instances": [one.model_dump(mode="json") for one in self.instances]}
+
+        @app.post("/internal/external", dependencies=inside, status_code=201)
+        async def external(body: dict[str, Any]) -> dict[str, Any]:
+            return {"instance_id": str(uuid7()), "token": "adi_x", "base_url": body["url"]}
+
+        @app.get("/discover/{name}")
+        async def discover(name: str) -> dict[str, Any]:
+            return {"name": name, "instances": []}
+
+        @app.post("/heartbeat", status_code=204, response_class=Response)
+        async def heartbeat(request: Request) -> None:
+            self.beats.append(request.headers["authorization"])
+
+    def _runner(self, app: FastAPI, inside: list[Any]) -> None:
+        @app.post("/internal/tasks", dependencies=inside, status_code=202)
+        async def submit(request: Request) -> dict[str, Any]:
+            body = json.loads(await request.body())
+            identity = await current_identity(request)
+            task = {"id": str(uuid7()), "state": "queued", "algorithm": body["algorithm"], "attempt": 0}
+            self.tasks[UUID(task["id"])] = task
+            return task | {"metadata": {"owner": identity.name}}
+
+        @app.get("/internal/tasks/{task_id}", dependencies=[*inside, Depends(current_identity)], response_model=None)
+        async def task(task_id: UUID) -> dict[str, Any] | Response:
+            return self.tasks.get(task_id) or _problem(404, "no such task")
+
+        @app.get("/internal/tasks/{task_id}/result", dependencies=[*inside, Depends(current_identity)])
+        async def result(task_id: UUID) -> Response:
+            return RedirectResponse(f"http://objects/tasks/{task_id}", status_code=307)
+
+        @app.post(
+            "/internal/tasks/{task_id}/cancel", dependencies=[*inside, Depends(current_identity)], status_code=202
+        )
+        async def cancel(task_id: UUID) -> dict[str, Any]:
+            return self.tasks[task_id] | {"state": "cancelled"}

@@ -1,0 +1,504 @@
+"""The whole gateway on a real database, broker and Redis; the other services answer over HTTP as they would."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import socket
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Literal
+from uuid import UUID, uuid4
+
+import asyncpg
+import httpx
+import pytest
+import pytest_asyncio
+import uvicorn
+from redis.asyncio import Redis
+
+from algodock_common.errors import Unavailable
+from algodock_common.events import (
+    AlgorithmChanged,
+    Event,
+    InstanceChanged,
+    ReleaseChanged,
+    ServiceCommand,
+    TaskFinished,
+)
+from algodock_common.identifiers import uuid7
+from algodock_common.messaging import Bus
+from algodock_gateway.clients.upstream import Pool
+from algodock_gateway.domain.keys import fingerprint
+from algodock_gateway.main import create_app
+from algodock_gateway.routes.relay import Peer, Relay
+from algodock_gateway.settings import Settings
+from tests.integration.gateway.peers import Peers
+from tests.integration.gateway.upstream import Upstream, answer, answering, until
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+
+
+def free_socket() -> tuple[socket.socket, int]:
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    return sock, sock.getsockname()[1]
+
+
+@asynccontextmanager
+async def served(app: Any, sock: socket.socket, *, lifespan: Literal["on", "off"]) -> AsyncIterator[None]:
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        lifespan=lifespan,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+    )
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server._serve(sockets=[sock]))
+    await until(lambda: server.started or task.done(), seconds=60)
+    try:
+        yield
+    finally:
+        server.should_exit = server.force_exit = True
+        await task
+
+
+class Gateway:
+    """The gateway, its peers, its bus's other ends and its database."""
+
+    def __init__(self, settings: Settings, peers: Peers, database: asyncpg.Connection[Any], redis: Redis) -> None:
+        self.settings, self.peers, self.database, self.redis = settings, peers, database, redis
+        self.credentials = json.loads((settings.platform.data_dir / "credentials.json").read_text())
+        headers = {"authorization": f"Bearer {self.credentials['api_key']}"}
+        self.api = httpx.AsyncClient(base_url=self.credentials["url"], headers=headers, timeout=30)
+        self.open = httpx.AsyncClient(base_url=self.credentials["url"], timeout=30)
+        token = {"authorization": f"Bearer {settings.secrets.service_token()}"}
+        self.inside = httpx.AsyncClient(base_url=self.credentials["url"], headers=token, timeout=30)
+        self.deployer = Bus(settings.kafka, settings.secrets, service="deployer")
+        self.worker = Bus(settings.kafka, settings.secrets, service="worker")
+        self.registry = Bus(settings.kafka, settings.secrets, service="registry")
+        self.commands: asyncio.Queue[ServiceCommand] = asyncio.Queue()
+        self.algorithms: asyncio.Queue[AlgorithmChanged] = asyncio.Queue()
+
+        async def command(event: Event[ServiceCommand]) -> None:
+            self.commands.put_nowait(event.data)
+
+        async def algorithm(event: Event[AlgorithmChanged]) -> None:
+            self.algorithms.put_nowait(event.data)
+
+        self.deployer.subscribe(ServiceCommand, command)
+        self.deployer.subscribe(AlgorithmChanged, algorithm)
+
+    async def algorithm(self, *, deployed: bool = True) -> tuple[str, UUID]:
+        name = f"a-{uuid4().hex[:8]}"
+        made = (await self.api.post("/api/v1/algorithms", json={"name": name})).json()
+        if deployed:
+            self.peers.services[name] = {
+                "id": made["id"], "name": name, "status": "running", "health": "healthy", "message": "",
+                "release_id": str(uuid7()), "commit": "c" * 40,
+                "instances": [{"instance_id": str(uuid7()), "host": "127.0.0.1", "port": 8123}],
+            }  # fmt: skip
+        return name, UUID(made["id"])
+
+    async def release(self, name: str, algorithm_id: UUID, sequence: int, **more: Any) -> None:
+        data = ReleaseChanged.model_validate(
+            {"release_id": uuid7(), "algorithm_id": algorithm_id, "algorithm": name, "commit": "c" * 40, **more}
+        )
+        event = Event[ReleaseChanged].of(data, source="/deployer").model_copy(update={"sequence": sequence})
+        await self.deployer.publish(event)
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def gateway(
+    server_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
+    """The gateway with a database of its own."""
+    url = server_environment["DATABASE_URL"]
+    name = f"gateway_{uuid4().hex[:8]}"
+    admin = await asyncpg.connect(url)
+    await admin.execute(f'CREATE DATABASE "{name}"')
+    own_url = url.rpartition("/")[0] + "/" + name
+    sock, port = free_socket()
+    peer_sock, peer_port = free_socket()
+    patch = pytest.MonkeyPatch()
+    for key, value in {
+        "DATABASE_URL": own_url,
+        "HTTP_PORT": str(port),
+        "GATEWAY_URL": f"http://127.0.0.1:{port}",
+        "ALGODOCK_DATA_DIR": str(tmp_path_factory.mktemp("data")),
+        **{f"{peer}_URL": f"http://127.0.0.1:{peer_port}" for peer in ("DEPLOYER", "GITEA_SYNC", "REGISTRY", "RUNNER")},
+    }.items():
+        patch.setenv(key, value)
+    settings, peers = Settings(), Peers()
+    redis = Redis.from_url(settings.redis.url.get_secret_value())
+    async with (
+        served(peers.app(settings), peer_sock, lifespan="off"),
+        served(create_app(settings), sock, lifespan="on"),
+    ):
+        database = await asyncpg.connect(own_url, server_settings={"search_path": "gateway"})
+        gateway = Gateway(settings, peers, database, redis)
+        for bus in (gateway.deployer, gateway.worker, gateway.registry):
+            await bus.start()
+            await bus.wait_connected()
+        yield gateway
+        for bus in (gateway.deployer, gateway.worker, gateway.registry):
+            await bus.stop()
+        for client in (gateway.api, gateway.open, gateway.inside):
+            await client.aclose()
+        await database.close()
+    await redis.aclose()
+    await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    await admin.close()
+    patch.undo()
+
+
+async def test_the_first_key_lies_in_a_private_file_and_opens_everything(gateway: Gateway) -> None:
+    file = gateway.settings.platform.data_dir / "credentials.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert set(gateway.credentials) == {"url", "api_key", "callback_secret"}
+    assert gateway.credentials["callback_secret"].startswith("whsec_")
+    assert (await gateway.api.get("/api/v1/services")).status_code == 200
+    row = await gateway.database.fetchrow("SELECT * FROM api_keys")
+    assert row is not None
+    stored = b"".join(value for value in row.values() if isinstance(value, bytes))
+    assert gateway.credentials["api_key"].encode() not in stored
+    assert base64.b64decode(gateway.credentials["callback_secret"][6:]) not in stored
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/v1/services"),
+        ("GET", "/api/v1/tasks"),
+        ("POST", "/api/v1/tasks"),
+        ("GET", "/api/v1/algorithms"),
+        ("GET", "/ai/anything/predict"),
+        ("GET", "/metrics"),
+        ("GET", "/no/such/path"),
+        ("DELETE", "/api/v1/services/x"),
+    ],
+)
+async def test_without_a_key_everything_is_a_401_problem(gateway: Gateway, method: str, path: str) -> None:
+    for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Bearer x y"}):
+        got = await gateway.open.request(method, path, headers=headers)
+        assert got.status_code == 401
+        assert got.headers["content-type"] == "application/problem+json"
+        assert got.json()["detail"]
+
+
+async def test_health_and_documents_are_open_and_need_nothing_from_elsewhere(gateway: Gateway) -> None:
+    for path in ("/api/health", "/health", "/ready", "/docs", "/redoc", "/openapi.json", "/asyncapi", "/asyncapi.json"):
+        assert (await gateway.open.get(path)).status_code == 200, path
+    for page in ("/docs", "/redoc"):
+        text = (await gateway.open.get(page)).text
+        assert "https://" not in text
+        for part in text.split('"'):
+            if part.startswith("/docs/assets/"):
+                assert (await gateway.open.get(part)).status_code == 200
+    assert (await gateway.open.get("/docs/assets/..%2Fcore.py")).status_code in (401, 404)
+
+
+async def test_an_algorithm_is_made_once_and_told_to_all(gateway: Gateway) -> None:
+    name = f"a-{uuid4().hex[:8]}"
+    answers = await asyncio.gather(*(gateway.api.post("/api/v1/algorithms", json={"name": name}) for _ in range(5)))
+    assert sorted(one.status_code for one in answers) == [200, 200, 200, 200, 201]
+    assert len({one.json()["id"] for one in answers}) == 1
+    assert answers[0].json()["clone_url"] == f"http://gateway/git/algodock/{name}.git"
+    async with asyncio.timeout(30):
+        while (told := await gateway.algorithms.get()).algorithm != name:
+            pass
+    assert (str(told.algorithm_id), told.state, told.owner) == (answers[0].json()["id"], "created", "admin")
+    listed = (await gateway.inside.get("/internal/algorithms")).json()["algorithms"]
+    assert [one["owner"] for one in listed if one["algorithm"] == name] == ["admin"]
+    for given in (name, answers[0].json()["id"].upper()):
+        assert (await gateway.api.get(f"/api/v1/algorithms/{given}")).json()["name"] == name
+
+
+@pytest.mark.parametrize("name", ["Echo", "-a", "a_b", "a.b", "a" * 64, "config", "../x", ""])
+async def test_a_name_that_is_no_dns_label_is_422(gateway: Gateway, name: str) -> None:
+    got = await gateway.api.post("/api/v1/algorithms", json={"name": name})
+    assert got.status_code == 422
+    assert got.json()["detail"]
+
+
+async def test_a_command_is_an_operation_and_a_message_and_ends_with_the_deployers_word(gateway: Gateway) -> None:
+    name, algorithm_id = await gateway.algorithm()
+    stories: tuple[tuple[str, str, dict[str, Any], str], ...] = (
+        ("stop", "stopping", {"state": "kept", "serving": False, "service_status": "stopped"}, "succeeded"),
+        ("start", "starting", {"state": "live", "service_status": "running"}, "succeeded"),
+        ("restart", "starting", {"state": "failed", "service_status": "running", "reason": "why"}, "failed"),
+    )
+    for sequence, (action, shown, told, end) in enumerate(stories, start=1):
+        got = await gateway.api.post(f"/api/v1/services/{action}/{name}")
+        assert (got.status_code, got.json()["success"], got.json()["status"]) == (202, True, shown)
+        assert got.json()["service_id"] == str(algorithm_id)
+        async with asyncio.timeout(30):
+            while (command := await gateway.commands.get()).algorithm != name:
+                pass
+        assert (command.action, str(command.operation_id)) == (action, got.json()["operation_id"])
+        await gateway.release(name, algorithm_id, sequence, **told)
+        ended = partial(_ended, gateway, command.operation_id)
+        await until(ended, seconds=30)
+        assert await ended() == end
+    versions = "SELECT count(*) FROM algorithm_versions WHERE algorithm_id = $1"
+    assert await gateway.database.fetchval(versions, algorithm_id) == 3
+
+
+async def _ended(gateway: Gateway, operation_id: UUID) -> str | None:
+    query = "SELECT state FROM operations WHERE id = $1 AND finished_at IS NOT NULL"
+    state: str | None = await gateway.database.fetchval(query, operation_id)
+    return state
+
+
+async def test_rollback_and_removal_are_commands(gateway: Gateway) -> None:
+    name, algorithm_id = await gateway.algorithm()
+    release = str(uuid7())
+    got = await gateway.api.post(f"/api/v1/services/rollback/{name}", json={"release_id": release})
+    assert got.status_code == 202
+    removed = await gateway.api.delete(f"/api/v1/services/{algorithm_id}")
+    assert (removed.json()["success"], removed.json()["service_id"]) == (True, str(algorithm_id))
+    seen: dict[str, dict[str, Any]] = {}
+    async with asyncio.timeout(30):
+        while len(seen) < 2:
+            command = await gateway.commands.get()
+            if command.algorithm == name:
+                seen[command.action] = command.arguments
+    assert seen == {"rollback": {"release_id": release}, "remove": {}}
+
+
+async def test_the_unknown_is_404_and_the_never_deployed_too(gateway: Gateway) -> None:
+    name, _ = await gateway.algorithm(deployed=False)
+    for path in ("status", "start", "stop"):
+        for given in (name, "no-such", str(uuid4())):
+            method = "GET" if path == "status" else "POST"
+            got = await gateway.api.request(method, f"/api/v1/services/{path}/{given}")
+            assert got.status_code == 404, (path, given)
+            assert got.headers["content-type"] == "application/problem+json"
+    assert (await gateway.api.get(f"/api/v1/services/releases/{name}")).json() == {"releases": []}
+
+
+async def test_logs_and_build_logs_pass_as_json_text_and_events(gateway: Gateway) -> None:
+    name, _ = await gateway.algorithm()
+    assert len((await gateway.api.get(f"/api/v1/services/logs/{name}?lines=7")).json()["lines"]) == 7
+    followed = await gateway.api.get(f"/api/v1/services/logs/{name}?follow=1")
+    assert followed.headers["content-type"].startswith("text/event-stream")
+    assert followed.text.count("data: line") == 3
+    assert (await gateway.api.get(f"/api/v1/services/build-log/{name}")).status_code == 404
+    release = {"id": str(uuid7()), "commit": "c" * 40, "state": "live", "reason": "", "steps": []}
+    gateway.peers.releases[name] = [release]
+    assert (await gateway.api.get(f"/api/v1/services/build-log/{name}")).text == f"built {release['id']}"
+    assert (await gateway.api.get(f"/api/v1/services/build-log/{name}?release_id={uuid4()}")).status_code == 404
+
+
+async def test_deploy_from_gitea_answers_at_once_and_with_wait_at_the_end(gateway: Gateway) -> None:
+    name, algorithm_id = await gateway.algorithm()
+    release = {"id": str(uuid7()), "commit": "c" * 40, "state": "building", "reason": "", "steps": []}
+    gateway.peers.releases[name] = [release]
+    body = {
+        "algorithm_id": str(algorithm_id), "repo_url": "https://git.example.com/x/y.git", "branch": "main",
+        "service_config": {"name": name, "port": 8001, "host": "0.0.0.0", "timeout": 30},  # noqa: S104
+    }  # fmt: skip
+    got = await gateway.api.post("/api/v1/services/deploy-from-gitea", json=body)
+    assert got.status_code == 202
+    answered = got.json()
+    assert (answered["success"], answered["status"], answered["release_id"]) == (True, "deploying", release["id"])
+    assert answered["error"] is None
+    assert any("0.0.0.0" in note for note in answered["notes"])  # noqa: S104
+
+    async def end(state: str, reason: str) -> None:
+        await asyncio.sleep(0.2)
+        release.update(state=state, reason=reason)
+        await gateway.release(name, algorithm_id, 50, state=state, service_status="running", reason=reason)
+
+    for state, reason, success, status in (("live", "", True, "running"), ("failed", "SyntaxError", False, "failed")):
+        release.update(state="building", reason="")
+        ending = asyncio.create_task(end(state, reason))
+        waited = await gateway.api.post("/api/v1/services/deploy-from-gitea?wait=20", json=body)
+        await ending
+        assert waited.status_code == 200
+        assert (waited.json()["success"], waited.json()["status"]) == (success, status)
+        assert waited.json()["error"] == (reason or None)
+
+
+async def test_an_upload_becomes_one_commit_and_makes_its_algorithm(gateway: Gateway) -> None:
+    name = f"a-{uuid4().hex[:8]}"
+    files = [("files", ("main.py", b"print(1)")), ("files", ("data/x.txt", b"2"))]
+    got = await gateway.api.post("/api/v1/gitea/repos/upload", data={"algorithm_id": name}, files=files)
+    assert got.status_code == 200, got.text
+    assert (got.json()["success"], got.json()["files"]) == (True, ["main.py", "data/x.txt"])
+    assert gateway.peers.uploads[-1] == (name, {"main.py": b"print(1)", "data/x.txt": b"2"})
+    assert (await gateway.api.post("/api/v1/gitea/repos/upload", data={"algorithm_id": name})).status_code in (400, 422)
+    key = gateway.credentials["api_key"]
+    head = f"authorization: Bearer {key}\r\ncontent-type: multipart/form-data; boundary=x"
+    assert await refused_early(gateway, "/api/v1/gitea/repos/upload", head) == 413
+
+
+async def refused_early(gateway: Gateway, path: str, head: str) -> int:
+    """Announce a terabyte, send nothing of it, and return the status that comes all the same."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.settings.http.port)
+    writer.write(f"POST {path} HTTP/1.1\r\nhost: x\r\n{head}\r\ncontent-length: {10**12}\r\n\r\n".encode())
+    line = await asyncio.wait_for(reader.readline(), 10)
+    writer.close()
+    return int(line.split()[1])
+
+
+async def test_a_task_is_submitted_in_its_callers_name_and_its_poll_is_woken(gateway: Gateway) -> None:
+    made = await gateway.api.post("/api/v1/tasks", json={"algorithm": "echo", "input": {}})
+    assert made.status_code == 202
+    assert made.json()["metadata"]["owner"] == "admin"
+    task_id = UUID(made.json()["id"])
+    loop = asyncio.get_running_loop()
+    poll = asyncio.create_task(gateway.api.get(f"/api/v1/tasks/{task_id}?wait=30"))
+    await asyncio.sleep(0.3)
+    gateway.peers.tasks[task_id]["state"] = "succeeded"
+    started = loop.time()
+    await gateway.worker.publish(
+        Event[TaskFinished].of(TaskFinished(id=task_id, state="succeeded", algorithm="echo"), source="/worker")
+    )
+    assert (await poll).json()["state"] == "succeeded"
+    assert loop.time() - started < 5
+    got = await gateway.api.get(f"/api/v1/tasks/{task_id}/result", follow_redirects=False)
+    assert (got.status_code, got.headers["location"]) == (307, f"http://objects/tasks/{task_id}")
+    assert (await gateway.api.post(f"/api/v1/tasks/{task_id}/cancel")).status_code == 202
+    assert (await gateway.api.get(f"/api/v1/tasks/{uuid4()}")).status_code == 404
+
+
+async def test_a_poll_without_its_event_still_sees_the_end(gateway: Gateway) -> None:
+    task_id = UUID((await gateway.api.post("/api/v1/tasks", json={"algorithm": "echo"})).json()["id"])
+    assert (await gateway.api.get(f"/api/v1/tasks/{task_id}?wait=0.2")).json()["state"] == "queued"
+    poll = asyncio.create_task(gateway.api.get(f"/api/v1/tasks/{task_id}?wait=20"))
+    await asyncio.sleep(0.2)
+    gateway.peers.tasks[task_id]["state"] = "failed"
+    assert (await asyncio.wait_for(poll, 10)).json()["state"] == "failed"
+
+
+async def test_git_needs_a_key_as_password_and_a_first_push_makes_the_algorithm(gateway: Gateway) -> None:
+    name = f"a-{uuid4().hex[:8]}"
+    path = f"/git/algodock/{name}.git"
+    refused = await gateway.open.get(f"{path}/info/refs?service=git-receive-pack")
+    assert refused.status_code == 401
+    assert refused.headers["www-authenticate"].startswith("Basic")
+    wrong = await gateway.open.get(f"{path}/info/refs", auth=("git", "wrong"))
+    assert wrong.status_code == 401
+    auth = ("anybody", gateway.credentials["api_key"])
+    assert (await gateway.open.get(f"{path}/info/refs?service=git-upload-pack", auth=auth)).status_code == 200
+    assert (await gateway.api.get(f"/api/v1/algorithms/{name}")).status_code == 404
+    assert (await gateway.open.get(f"{path}/info/refs?service=git-receive-pack", auth=auth)).status_code == 200
+    await asyncio.sleep(1.1)  # the directory asks for a name it has missed once a second
+    assert (await gateway.api.get(f"/api/v1/algorithms/{name}")).status_code == 200
+
+    async def pack() -> AsyncIterator[bytes]:
+        for _ in range(50):
+            yield b"x" * 100_000
+
+    pushed = await gateway.open.post(f"{path}/git-receive-pack", auth=auth, content=pack())
+    assert (pushed.status_code, pushed.content) == (200, b"packed")
+    assert gateway.peers.git[-1] == (f"algodock/{name}.git/git-receive-pack", "admin", 5_000_000)
+
+
+async def test_webhooks_pass_without_a_key_as_raw_as_they_came_and_heartbeats_with_their_own_token(
+    gateway: Gateway,
+) -> None:
+    raw = b'{"ref":  "refs/heads/main" }'
+    got = await gateway.open.post("/api/v1/gitea/webhook", content=raw, headers={"x-gitea-signature": "x"})
+    assert (got.status_code, gateway.peers.webhooks[-1]) == (200, raw)
+    unsigned = await gateway.open.post("/api/v1/gitea/webhook", content=raw)
+    assert (unsigned.status_code, unsigned.headers["content-type"]) == (401, "application/problem+json")
+    assert await refused_early(gateway, "/api/v1/gitea/webhook", "x: y") == 413
+    beat = await gateway.open.post("/api/v1/registry/heartbeat", headers={"authorization": "Bearer adi_own"})
+    assert (beat.status_code, gateway.peers.beats[-1]) == (204, "Bearer adi_own")
+
+
+async def test_a_service_elsewhere_is_registered_and_shown_and_called(gateway: Gateway) -> None:
+    name = f"a-{uuid4().hex[:8]}"
+    upstream = Upstream(answering(answer(b"from elsewhere")))
+    server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
+    upstream.port = server.sockets[0].getsockname()[1]
+    url = f"http://127.0.0.1:{upstream.port}/base"
+    made = await gateway.api.post("/api/v1/registry/services", json={"name": name, "url": url})
+    assert made.status_code == 201
+    assert made.json()["heartbeat_url"].endswith("/api/v1/registry/heartbeat")
+    assert (await gateway.api.post(f"/ai/{name}/predict")).status_code == 503
+    gateway.peers.epoch += 1
+    instance = InstanceChanged(
+        instance_id=UUID(made.json()["instance_id"]), algorithm_id=UUID(made.json()["service_id"]), algorithm=name,
+        node_id="elsewhere", host="127.0.0.1", port=upstream.port, base_url=url, state="ready",
+        epoch=gateway.peers.epoch,
+    )  # fmt: skip
+    gateway.peers.instances.append(instance)
+    await gateway.registry.publish(Event[InstanceChanged].of(instance, source="/registry"))
+
+    async def called() -> bool:
+        return (await gateway.api.post(f"/ai/{name}/predict")).status_code == 200
+
+    await until(called, seconds=20)
+    got = await gateway.api.post(f"/ai/{name}/predict")
+    assert got.content == b"from elsewhere"
+    assert upstream.requests[0].line == "POST /base/predict HTTP/1.1"
+    status = (await gateway.api.get(f"/api/v1/services/status/{name}")).json()
+    assert (status["status"], status["health"]) == ("running", "healthy")
+    assert name in [one["name"] for one in (await gateway.api.get("/api/v1/services")).json()["services"]]
+    recorded = "SELECT count(*) FROM algorithm_calls WHERE algorithm = $1 AND status = 200"
+    await until(lambda: gateway.database.fetchval(recorded, name))
+    text = (await gateway.api.get("/metrics")).text
+    assert f'algodock_call_seconds_count{{algorithm="{name}",status="200"}} 2.0' in text
+    key = f"algodock:router:gateway:{gateway.settings.platform.node_id}:{gateway.settings.http.port}"
+
+    async def acknowledged() -> bool:
+        return bool(json.loads(await gateway.redis.get(key) or "{}").get("epoch") == gateway.peers.epoch)
+
+    await until(acknowledged)
+    server.close()
+
+
+async def test_services_ask_whose_key_it_is_and_only_with_the_service_token(gateway: Gateway) -> None:
+    verified = await gateway.inside.post("/internal/keys/verify", json={"key": gateway.credentials["api_key"]})
+    assert (verified.json()["name"], "admin" in verified.json()["roles"]) == ("admin", True)
+    assert (await gateway.inside.post("/internal/keys/verify", json={"key": "no"})).status_code == 401
+    path = f"/internal/keys/{verified.json()['key_id']}/callback-secret"
+    assert (await gateway.inside.get(path)).json() == {"secret": gateway.credentials["callback_secret"]}
+    assert (await gateway.inside.get(f"/internal/keys/{uuid4()}/callback-secret")).status_code == 404
+    for client in (gateway.api, gateway.open):
+        assert (await client.get(path)).status_code == 401
+
+
+async def test_a_revoked_key_is_refused_within_seconds_and_a_new_one_known_at_once(gateway: Gateway) -> None:
+    key = f"ak_{uuid4().hex}"
+    await gateway.database.execute(
+        "INSERT INTO api_keys (id, digest, name, roles, callback_secret) VALUES ($1, $2, 'x', '{user}', '')",
+        uuid7(), fingerprint(key.encode()),
+    )  # fmt: skip
+    headers = {"authorization": f"Bearer {key}"}
+    assert (await gateway.open.get("/api/v1/services", headers=headers)).status_code == 200
+    await gateway.database.execute("UPDATE api_keys SET revoked_at = now() WHERE name = 'x'")
+
+    async def refused() -> bool:
+        return (await gateway.open.get("/api/v1/services", headers=headers)).status_code == 401
+
+    await until(refused)
+
+
+async def test_a_service_that_is_away_is_503_and_says_which(gateway: Gateway) -> None:
+    sock, port = free_socket()
+    sock.close()
+    pool = Pool()
+    relay = Relay(pool, "token")
+    scope: dict[str, Any] = {"method": "GET", "headers": [], "client": None, "scheme": "http", "path": "/x"}
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(_: Any) -> None:
+        pytest.fail("nothing was answered")
+
+    with pytest.raises(Unavailable, match="The runner cannot be reached"):
+        await relay(
+            scope, receive, send, peer=Peer("The runner", f"http://127.0.0.1:{port}"), target=b"/x", timeout_s=1
+        )
+    await pool.close()
+    assert (await gateway.open.get("/ready")).status_code == 200
