@@ -17,7 +17,7 @@ from algodock_common.observability.metrics import METRICS_CONTENT_TYPE, render_m
 __all__ = ["HealthCheck", "health_routes", "run_checks"]
 
 HealthCheck = Callable[[], Awaitable[object]]
-"""Returns when the dependency answers, raises when it does not."""
+"""Returns when the dependency answers, raises when it does not; a text that it returns is shown as a note."""
 
 CHECK_TIMEOUT_S: Final = 2.0
 
@@ -56,7 +56,7 @@ async def _run(name: str, check: HealthCheck) -> dict[str, Any]:
     started = perf_counter()
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
-            await check()
+            answer = await check()
     except TimeoutError:
         return {"state": "failed", "error": f"no answer within {CHECK_TIMEOUT_S:g} s"}
     except AlgoDockError as error:
@@ -65,4 +65,5 @@ async def _run(name: str, check: HealthCheck) -> dict[str, Any]:
         # Its message may carry an address or a name of the inside: that is for the log only.
         _log.warning("dependency check failed", dependency=name, error=str(error), type=type(error).__name__)
         return {"state": "failed", "error": type(error).__name__}
-    return {"state": "ok", "ms": round((perf_counter() - started) * 1000, 1)}
+    note = {"note": answer} if isinstance(answer, str) and answer else {}
+    return {"state": "ok", "ms": round((perf_counter() - started) * 1000, 1), **note}
