@@ -188,17 +188,6 @@ async def test_from_submit_to_callback_in_one_trace(runner: Runner) -> None:
     assert {"POST /internal/tasks", f"task {NAME}", "POST /predict", "callback"} <= names, names
 
 
-async def test_submit_to_result_is_quick(runner: Runner) -> None:
-    times = []
-    for n in range(60):
-        started = time.perf_counter()
-        await runner.until((await runner.submit(input=n))["id"], "succeeded")
-        times.append((time.perf_counter() - started) * 1000)
-    times.sort()
-    print(f"submit to result: p50 {times[30]:.1f} ms, p95 {times[57]:.1f} ms")  # noqa: T201  # a figure
-    assert times[30] < 40
-
-
 async def test_a_large_result_is_a_redirect_to_the_object_store(runner: Runner) -> None:
     view = await runner.submit(input={"text": "x" * 2_000_000})
     await runner.until(view["id"], "succeeded")
@@ -211,18 +200,22 @@ async def test_a_large_result_is_a_redirect_to_the_object_store(runner: Runner) 
 
 
 async def test_a_killed_worker_loses_no_task(runner: Runner, algorithm: Algorithm) -> None:
+    killed = asyncio.Event()
+
     async def slow(_: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(1)
+        await killed.wait()
         return web.json_response({"ok": True})
 
     algorithm.behaviour = slow
     views = [await runner.submit(input=n) for n in range(10)]
-    await runner.until(views[0]["id"], "running")
+    for view in views:
+        await runner.until(view["id"], "running")
     await runner.end("worker", signal.SIGKILL)
-    algorithm.behaviour = type(algorithm)().behaviour
+    killed.set()
     await runner.start("worker")
     for view in views:
-        assert (await runner.until(view["id"], "succeeded", "failed"))["state"] == "succeeded"
+        done = await runner.until(view["id"], "succeeded", "failed")
+        assert (done["state"], done["attempt"]) == ("succeeded", 2)
 
 
 async def test_a_stopped_worker_hands_its_tasks_back_within_its_grace(runner: Runner, algorithm: Algorithm) -> None:
