@@ -38,35 +38,35 @@ def server_environment(servers: dict[str, str]) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def database_settings(server_environment: dict[str, str]) -> DatabaseSettings:
+def database_settings() -> DatabaseSettings:
     """Settings of the running PostgreSQL."""
     from algodock_common.settings import DatabaseSettings
 
-    return DatabaseSettings()  # type: ignore[call-arg]
+    return DatabaseSettings()
 
 
 @pytest.fixture
-def kafka_settings(server_environment: dict[str, str]) -> KafkaSettings:
+def kafka_settings() -> KafkaSettings:
     """Settings of the running broker."""
     from algodock_common.settings import KafkaSettings
 
-    return KafkaSettings()  # type: ignore[call-arg]
+    return KafkaSettings()
 
 
 @pytest.fixture
-def redis_settings(server_environment: dict[str, str]) -> RedisSettings:
+def redis_settings() -> RedisSettings:
     """Settings of the running Redis."""
     from algodock_common.settings import RedisSettings
 
-    return RedisSettings()  # type: ignore[call-arg]
+    return RedisSettings()
 
 
 @pytest.fixture
-def object_store_settings(server_environment: dict[str, str]) -> ObjectStoreSettings:
+def object_store_settings() -> ObjectStoreSettings:
     """Settings of the running S3 store."""
     from algodock_common.settings import ObjectStoreSettings
 
-    return ObjectStoreSettings()  # type: ignore[call-arg]
+    return ObjectStoreSettings()
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from algodock_common.events import FLOW
 from algodock_common.events.envelope import EventData
 from algodock_common.events.flow import SERVICES, consumed_by, produced_by
@@ -79,7 +80,8 @@ def made_by(package: str) -> set[str]:
     """Return the topics whose events the package's code makes."""
     spec = importlib.util.find_spec(package)
     assert spec is not None
-    (folder,) = spec.submodule_search_locations or ()
+    assert spec.submodule_search_locations
+    folder = next(iter(spec.submodule_search_locations))
     found = set()
     for path in Path(folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -1,0 +1,1 @@
+"""What two or more services of AlgoDock need, and nothing else."""

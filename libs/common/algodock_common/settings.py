@@ -173,12 +173,12 @@ class CommonSettings:
             pydantic.ValidationError: a variable is missing or wrong; it names which.
         """
         self.platform = PlatformSettings()
-        self.http = HttpSettings()  # type: ignore[call-arg]  # read from the environment
-        self.database = DatabaseSettings()  # type: ignore[call-arg]
-        self.kafka = KafkaSettings()  # type: ignore[call-arg]
-        self.redis = RedisSettings()  # type: ignore[call-arg]
-        self.objects = ObjectStoreSettings()  # type: ignore[call-arg]
-        self.secrets = SecretSettings()  # type: ignore[call-arg]
+        self.http = HttpSettings()
+        self.database = DatabaseSettings()
+        self.kafka = KafkaSettings()
+        self.redis = RedisSettings()
+        self.objects = ObjectStoreSettings()
+        self.secrets = SecretSettings()
         self.peers = PeerSettings()
         self.logs = LogSettings()
         self.telemetry = TelemetrySettings()

@@ -6,12 +6,13 @@ import json
 from uuid import UUID, uuid4
 
 import pytest
-from algodock_common.events import FLOW, CodePushed, Event, EventData, TaskFinished, TaskReady, TaskRequested
-from algodock_common.events.flow import SERVICES, consumed_by, produced_by, step_of
-from algodock_common.identifiers import uuid7
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+
+from algodock_common.events import FLOW, CodePushed, Event, EventData, TaskFinished, TaskReady, TaskRequested
+from algodock_common.events.flow import SERVICES, consumed_by, produced_by, step_of
+from algodock_common.identifiers import uuid7
 
 
 def test_an_event_names_its_type_subject_and_a_new_id() -> None:
@@ -43,7 +44,7 @@ def test_the_public_inlet_needs_five_members_and_refuses_unknown_ones_in_a_task(
     task = Event[TaskRequested].model_validate(envelope | {"data": {"algorithm": "echo", "input": {"a": 1}}})
     assert task.data.max_attempts == 3
     for missing in envelope:
-        if missing not in {"specversion"}:
+        if missing != "specversion":
             with pytest.raises(ValidationError):
                 Event[TaskRequested].model_validate(
                     {name: value for name, value in envelope.items() if name != missing} | {"data": {"algorithm": "e"}}
@@ -61,9 +62,7 @@ def test_an_algorithm_is_a_dns_label(name: str) -> None:
 @pytest.mark.parametrize("commit", ["HEAD", "--upload-pack=x", "a" * 39, "g" * 40])
 def test_a_commit_is_a_full_hash(commit: str) -> None:
     with pytest.raises(ValidationError):
-        CodePushed(
-            repository_id=uuid4(), repository="a/b", algorithm_id=uuid4(), algorithm="b", ref="r", commit=commit
-        )
+        CodePushed(repository_id=uuid4(), repository="a/b", algorithm_id=uuid4(), algorithm="b", ref="r", commit=commit)
 
 
 @given(st.integers(min_value=1, max_value=50))
@@ -86,7 +85,8 @@ def test_every_event_class_is_in_the_table() -> None:
     def below(cls: type[EventData]) -> set[type[EventData]]:
         return set(cls.__subclasses__()).union(*(below(child) for child in cls.__subclasses__()))
 
-    assert below(EventData) == {step.event for step in FLOW}
+    catalogue = {cls for cls in below(EventData) if cls.__module__.startswith("algodock_common.events.")}
+    assert catalogue == {step.event for step in FLOW}
 
 
 def test_only_the_public_inlet_is_open_to_anybody() -> None:

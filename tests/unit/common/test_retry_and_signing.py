@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy.exc import IntegrityError, OperationalError
+
 from algodock_common.errors import InvalidInput, Unavailable
 from algodock_common.messaging import RetryPolicy, Signer, is_infrastructure, is_retryable
-from sqlalchemy.exc import IntegrityError, OperationalError
 
 
 @pytest.mark.parametrize(

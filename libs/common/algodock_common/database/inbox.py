@@ -28,9 +28,9 @@ async def accept_once(tx: Transaction, consumer: str, event: Event[Any]) -> bool
     statement = insert(inbox).values(
         consumer=consumer, topic=event.data.topic, subject=event.data.subject(), sequence=event.sequence
     )
-    statement = statement.on_conflict_do_update(
+    upsert = statement.on_conflict_do_update(
         index_elements=[inbox.c.consumer, inbox.c.topic, inbox.c.subject],
         set_={"sequence": statement.excluded.sequence, "applied_at": sa.func.now()},
         where=inbox.c.sequence < statement.excluded.sequence,
     ).returning(inbox.c.sequence)
-    return (await tx.session.execute(statement)).first() is not None
+    return (await tx.session.execute(upsert)).first() is not None

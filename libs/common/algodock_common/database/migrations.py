@@ -68,9 +68,9 @@ def _current(connection: sa.Connection, schema: str) -> str | None:
 
 
 def _upgrade(connection: sa.Connection, schema: str, migrations: str) -> None:
-    from alembic.config import Config  # noqa: PLC0415  # heavy; only when there is something to do
-    from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
+    from alembic.config import Config  # heavy; only when there is something to do
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.script import ScriptDirectory
 
     connection.execute(sa.text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
     connection.commit()

@@ -13,9 +13,7 @@ from algodock_common.identifiers import AlgorithmName
 
 __all__ = ["Limits", "ReleaseChanged", "ReleaseState", "ReleaseStep", "ServiceStatus"]
 
-ReleaseState = Literal[
-    "queued", "building", "starting", "checking", "live", "draining", "kept", "failed", "superseded"
-]
+ReleaseState = Literal["queued", "building", "starting", "checking", "live", "draining", "kept", "failed", "superseded"]
 ServiceStatus = Literal["building", "starting", "running", "degraded", "stopping", "stopped", "failed"]
 
 

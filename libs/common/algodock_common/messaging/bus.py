@@ -208,7 +208,7 @@ class Bus:
         try:
             async with asyncio.timeout(self._settings.send_timeout_s):
                 for event in events:
-                    pending.append(await self._send(event))
+                    pending.append(await self._send(event))  # noqa: PERF401  # what went before an error counts
         except Exception as error:  # noqa: BLE001  # one answer for every way a broker is away
             pending.append(error)
         for event, outcome in zip(events, pending, strict=False):
@@ -236,7 +236,7 @@ class Bus:
         topic = event.data.topic
         try:
             if isinstance(outcome, Exception):
-                raise outcome
+                raise outcome  # noqa: TRY301  # one place tells of both
             async with asyncio.timeout(self._settings.send_timeout_s):
                 await asyncio.shield(outcome)
         except ValueError:

@@ -34,8 +34,8 @@ def is_infrastructure(error: BaseException) -> bool:
         return False
     if isinstance(error, OSError | TimeoutError):
         return True
-    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError  # noqa: PLC0415  # heavy, rarely needed
-    from sqlalchemy.exc import TimeoutError as PoolTimeoutError  # noqa: PLC0415
+    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError  # heavy, rarely needed
+    from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
     if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
         return True

@@ -42,10 +42,7 @@ class TopicKeeper:
             if not missing:
                 return []
             answer = await admin.create_topics(
-                [
-                    NewTopic(name, self._steps[name].partitions, self._settings.replication_factor)
-                    for name in missing
-                ]
+                [NewTopic(name, self._steps[name].partitions, self._settings.replication_factor) for name in missing]
             )
         except (KafkaError, OSError, TimeoutError):
             await self.close()
