@@ -90,7 +90,6 @@ class Source:
         """Begin to push; the result is waited for with ``Push.finish``."""
         arguments = [
             "push",
-            "--progress",
             *(["--force"] if force else []),
             self.clone_url,
             f"{self.commit}:refs/heads/{BRANCH}",
@@ -223,7 +222,7 @@ class Push:
         self.check()
 
     def said(self) -> str:
-        """Return what git printed so far, without its progress meters."""
+        """Return what git and the forge printed so far; of a line that was written over, its last state."""
         self._said.seek(0)
-        lines = self._said.read().decode(errors="replace").splitlines()
-        return "\n        ".join(line.split("\r")[-1].rstrip() for line in lines if line.strip())
+        lines = self._said.read().decode(errors="replace").split("\n")
+        return "\n        ".join(line.rstrip().rpartition("\r")[2] for line in lines if line.strip())
