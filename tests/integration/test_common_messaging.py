@@ -190,8 +190,8 @@ async def test_events_leave_after_the_commit_with_a_growing_sequence_and_their_r
         assert sequences[0] > 0
         assert name + "-never" not in [event.data.algorithm for event in seen.events]
         async with asyncio.timeout(10):
-            while await rows(database):
-                await asyncio.sleep(0.02)  # a table tells nobody that a row went
+            while await rows(database):  # noqa: ASYNC110  # a table tells nobody that a row went
+                await asyncio.sleep(0.02)
         await database.stop()
 
 
