@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ CONNECT_S: Final = 3.0
 IDLE_S: Final = 1.5
 """Seconds an idle connection is kept: well below what common servers allow (uvicorn and Node.js 5 s,
 gunicorn 2 s), so that a request never meets a connection that its server is just closing."""
+_VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
 PEEK_AFTER_S: Final = 0.2
 SWEEP_S: Final = 1.0
 
@@ -39,7 +41,8 @@ class Origin:
             ValueError: it is no such URL.
         """
         parts = urlsplit(base_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        # Checked as it came: what stands in it goes into the head of every request.
+        if _VISIBLE.fullmatch(base_url) is None or parts.scheme not in {"http", "https"} or not parts.hostname:
             msg = f"not a base URL: {base_url!r}"
             raise ValueError(msg)
         tls = parts.scheme == "https"
@@ -47,8 +50,8 @@ class Origin:
             host=parts.hostname,
             port=parts.port or (443 if tls else 80),
             tls=tls,
-            prefix=parts.path.rstrip("/").encode("ascii", "strict"),
-            authority=parts.netloc.rpartition("@")[2].encode("idna" if not parts.netloc.isascii() else "ascii"),
+            prefix=parts.path.rstrip("/").encode("ascii"),
+            authority=parts.netloc.rpartition("@")[2].encode("ascii"),
         )
 
 
