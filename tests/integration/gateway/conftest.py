@@ -103,9 +103,7 @@ class World:
     async def upstream(self, conversation: Conversation, *, routed: bool = True, **limits: Any) -> Upstream:
         """Start an instance of ``echo``."""
         upstream = Upstream(conversation)
-        server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
-        self._servers.append(server)
-        upstream.port = server.sockets[0].getsockname()[1]
+        self._servers.append(await upstream.listen())
         if routed:
             self.route(upstream.port, **limits)
         return upstream

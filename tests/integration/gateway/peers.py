@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from algodock_common.web import current_identity, require_service_token
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from algodock_gateway.settings import Settings
+    from algodock_common.settings import SecretSettings
 
 __all__ = ["Peers"]
 
@@ -42,9 +43,9 @@ class Peers:
         self.linked: list[dict[str, Any]] = []
         self.uploads: list[tuple[str, dict[str, bytes]]] = []
 
-    def app(self, settings: Settings) -> FastAPI:
+    def app(self, secrets: SecretSettings) -> FastAPI:
         app = FastAPI()
-        app.state.settings = settings
+        app.state.settings = SimpleNamespace(secrets=secrets)
         inside = [Depends(require_service_token)]
         self._deployer(app, inside)
         self._forge(app, inside)
