@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 import signal
+import sys
 import tarfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -136,6 +137,7 @@ class Deployer:
         commit = await self.push(name, files, **push)
         release = await self.release(name, commit, "live", "failed")
         assert release.state == "live", release.reason
+        await self.named(name)
         return release
 
     async def service(self, name: str) -> ServiceView:
@@ -153,6 +155,15 @@ class Deployer:
         async with httpx.AsyncClient(trust_env=False) as client:
             found: dict[str, str] = (await client.get(f"{view.instances[0].base_url}/")).json()
             return found
+
+    async def named(self, name: str) -> None:
+        """Wait until the stable names point at what serves, which they do right after the switch."""
+        ports = self.context.folders.config / "ports.py"
+
+        async def look() -> bool | None:
+            return (ports.exists() and f"'{name}'" in ports.read_text()) or None
+
+        await eventually(look, 10, f"{name} to be among the ports")
 
     async def gone(self, url: str, seconds: float = 20) -> None:
         async def look() -> bool | None:
@@ -193,7 +204,8 @@ async def eventually(look: Callable[[], Awaitable[Found | None]], seconds: float
 
 @pytest.fixture(scope="session")
 def uv() -> str:
-    found = os.environ.get("UV") or shutil.which("uv")
+    beside = Path(sys.executable).parent / "uv"
+    found = os.environ.get("UV") or (str(beside) if beside.exists() else shutil.which("uv"))
     if not found:
         pytest.fail("these tests build environments, and there is no uv")
     return found

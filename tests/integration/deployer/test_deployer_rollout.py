@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -127,6 +128,20 @@ async def test_a_program_that_never_gets_healthy_fails_at_the_deadline(make: Mak
         release = await deployer.release("sick", commit, "failed")
         assert "not healthy within 2 s" in release.reason
         assert "503" in release.reason
+
+
+async def test_another_program_that_answers_on_the_port_is_not_taken_for_the_release(deployer: Deployer) -> None:
+    def handle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+        writer.close()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as stranger:
+        port = stranger.sockets[0].getsockname()[1]
+        late = deployer.program("one", before="import time\ntime.sleep(1)\n")
+        commit = await deployer.push("taken", late | {"algodock.yaml": f"port: {port}\n"})
+        release = await deployer.release("taken", commit, "failed", "live")
+    assert release.state == "failed"
+    assert "Address already in use" in release.reason
 
 
 async def test_a_failed_release_leaves_the_old_one_serving(deployer: Deployer) -> None:

@@ -58,9 +58,8 @@ HOSTILE = {
 
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_hostile_member_is_refused_and_nothing_is_left(tmp_path: Path, what: str) -> None:
-    with pytest.raises((SourceRefused, FileExistsError, NotADirectoryError)) as caught:
+    with pytest.raises(SourceRefused):
         unpack(packed((member("good.py"), b"1"), *HOSTILE[what]), tmp_path / "code")
-    assert isinstance(caught.value, SourceRefused)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -63,7 +63,7 @@ def _unpack_into(bundle: bytes | Path, folder: Path, max_bytes: int, max_files: 
             target = folder / path
             parent = target if member.isdir() else target.parent
             if parent not in made:
-                parent.mkdir(parents=True, exist_ok=True)
+                _make_folder(parent, member)
                 made.add(parent)
             if member.isfile():
                 _write(archive, member, target)
@@ -92,6 +92,14 @@ def _checked(member: tarfile.TarInfo, seen: set[str]) -> str:
             raise SourceRefused(msg)
         seen.add(path)
     return path
+
+
+def _make_folder(folder: Path, member: tarfile.TarInfo) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        msg = f"{member.name!r} lies in what is a file"
+        raise SourceRefused(msg) from error
 
 
 def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -105,7 +106,7 @@ class FakeProber:
 
     answers: dict[str, Answer] = field(default_factory=dict)
     documents: dict[str, bytes] = field(default_factory=dict)
-    bound: list[Listener] = field(default_factory=list)
+    bound: list[Listener] | None = None
 
     async def ask(self, url: str, *, timeout_s: float = 2) -> Answer:  # noqa: ARG002  # the Protocol's
         """Answer for a path, whatever the port."""
@@ -116,7 +117,7 @@ class FakeProber:
         found = self.documents.get("/" + url.split("/", 3)[3])
         return None if found is None else (found, "application/json")
 
-    async def listeners(self, pid: int) -> Sequence[Listener]:  # noqa: ARG002  # the Protocol's
+    async def listeners(self, pid: int) -> Sequence[Listener] | None:  # noqa: ARG002  # the Protocol's
         """Return what a test says is bound."""
         return self.bound
 
@@ -179,8 +180,16 @@ class FakeRouters:
         return list(self.states)
 
 
+_ports = itertools.count(20_000 + os.getpid() * 37 % 10_000)
+"""Below the range that the kernel takes for outgoing connections: those would take a port between test and start."""
+
+
 def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    for port in _ports:
+        with socket.socket() as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("counting never ends")

@@ -49,8 +49,8 @@ class Prober(Protocol):
         """Return a JSON document and its content type, None when there is none."""
         ...
 
-    async def listeners(self, pid: int) -> Sequence[Listener]:
-        """Return what the process and its children listen on."""
+    async def listeners(self, pid: int) -> Sequence[Listener] | None:
+        """Return what the process and its children listen on, None where that cannot be seen."""
         ...
 
 
@@ -89,12 +89,12 @@ class HttpProber:
         except (httpx.HTTPError, TimeoutError, OSError):
             return None
 
-    async def listeners(self, pid: int) -> Sequence[Listener]:
-        """Return what the process and its children listen on."""
+    async def listeners(self, pid: int) -> Sequence[Listener] | None:
+        """Return what the process and its children listen on, None where that cannot be seen."""
         return await asyncio.to_thread(_listeners, pid)
 
 
-def _listeners(pid: int) -> list[Listener]:
+def _listeners(pid: int) -> list[Listener] | None:
     found: list[Listener] = []
     try:
         root = psutil.Process(pid)
@@ -104,6 +104,8 @@ def _listeners(pid: int) -> list[Listener]:
     for process in processes:
         try:
             connections: list[Any] = process.net_connections(kind="tcp")
+        except psutil.AccessDenied:
+            return None
         except psutil.Error:
             continue  # it ended in between
         found += [Listener(c.laddr.ip, c.laddr.port) for c in connections if c.status == psutil.CONN_LISTEN]

@@ -251,7 +251,7 @@ async def _must_run(context: Context, instance: Instance, pid: int) -> int:
 async def _is_its_own(context: Context, instance: Instance, pid: int) -> bool:
     """Return whether the port that answered is the instance's, and not another program's that came first."""
     listeners = await context.prober.listeners(pid)
-    return not listeners or any(listener.port == instance.port for listener in listeners)
+    return listeners is None or any(listener.port == instance.port for listener in listeners)
 
 
 async def _not_elsewhere(context: Context, instance: Instance, pid: int) -> None:
