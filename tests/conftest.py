@@ -38,7 +38,7 @@ def server_environment(servers: dict[str, str]) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def database_settings() -> DatabaseSettings:
+def database_settings(server_environment: dict[str, str]) -> DatabaseSettings:  # noqa: ARG001  # it is read from there
     """Settings of the running PostgreSQL."""
     from algodock_common.settings import DatabaseSettings
 
@@ -46,7 +46,7 @@ def database_settings() -> DatabaseSettings:
 
 
 @pytest.fixture
-def kafka_settings() -> KafkaSettings:
+def kafka_settings(server_environment: dict[str, str]) -> KafkaSettings:  # noqa: ARG001  # it is read from there
     """Settings of the running broker."""
     from algodock_common.settings import KafkaSettings
 
@@ -54,7 +54,7 @@ def kafka_settings() -> KafkaSettings:
 
 
 @pytest.fixture
-def redis_settings() -> RedisSettings:
+def redis_settings(server_environment: dict[str, str]) -> RedisSettings:  # noqa: ARG001  # it is read from there
     """Settings of the running Redis."""
     from algodock_common.settings import RedisSettings
 
@@ -62,7 +62,7 @@ def redis_settings() -> RedisSettings:
 
 
 @pytest.fixture
-def object_store_settings() -> ObjectStoreSettings:
+def object_store_settings(server_environment: dict[str, str]) -> ObjectStoreSettings:  # noqa: ARG001  # it is read from there
     """Settings of the running S3 store."""
     from algodock_common.settings import ObjectStoreSettings
 
