@@ -1,11 +1,11 @@
 """HTTP/1.1 to algorithms and services, for calls that are streamed through: connections and their pool."""
 
-from algodock_gateway.clients.upstream.connection import (
+from algodock_gateway.clients.upstream.connection import Connection
+from algodock_gateway.clients.upstream.errors import (
     AnswerTooLate,
     BadAnswer,
     CallerGone,
     CannotConnect,
-    Connection,
     ConnectionBroke,
     UpstreamError,
 )

@@ -12,18 +12,12 @@ from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
+from algodock_gateway.clients.upstream.errors import AnswerTooLate, BadAnswer, ConnectionBroke, UpstreamError
+
 if TYPE_CHECKING:
     from algodock_gateway.clients.upstream.pool import Origin
 
-__all__ = [
-    "AnswerTooLate",
-    "BadAnswer",
-    "CallerGone",
-    "CannotConnect",
-    "Connection",
-    "ConnectionBroke",
-    "UpstreamError",
-]
+__all__ = ["Connection"]
 
 BUFFER_BYTES: Final = 256 * 1024
 """How much of an answer waits here for a slow caller before reading from the instance pauses."""
@@ -33,40 +27,6 @@ HEAD_BYTES: Final = 64 * 1024
 
 _INFORMATIONAL: Final = 200  # below it an answer is only an announcement
 _SWITCHING: Final = 101
-
-
-class UpstreamError(Exception):
-    """Something went wrong between the gateway and an instance.
-
-    ::
-
-        UpstreamError
-        ├── CannotConnect     nothing was sent: another instance may be tried
-        ├── ConnectionBroke   the connection ended before the answer did
-        ├── BadAnswer         what came is no HTTP/1.1 answer
-        ├── AnswerTooLate     the head, or the next part of the body, did not come in time
-        └── CallerGone        nobody waits for the answer any more
-    """
-
-
-class CannotConnect(UpstreamError):
-    """No connection could be made; nothing was sent."""
-
-
-class ConnectionBroke(UpstreamError):
-    """The connection ended before the answer did."""
-
-
-class BadAnswer(UpstreamError):
-    """What came is no HTTP/1.1 answer."""
-
-
-class AnswerTooLate(UpstreamError):
-    """The answer, or its next part, did not come in time."""
-
-
-class CallerGone(UpstreamError):
-    """The caller has disconnected."""
 
 
 class Connection(asyncio.Protocol):

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from algodock_gateway.clients.upstream.connection import CannotConnect, Connection, ConnectionBroke
+from algodock_gateway.clients.upstream.connection import Connection
+from algodock_gateway.clients.upstream.errors import CannotConnect, ConnectionBroke
 
 __all__ = ["Origin", "Pool"]
 
