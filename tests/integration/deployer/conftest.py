@@ -229,8 +229,12 @@ async def database(database_settings: DatabaseSettings) -> AsyncIterator[Databas
 def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path = tmp_path_factory.mktemp("d")
     yield path
+    begun, pid_file = path / "algorithms" / "supervisord.conf", path / "algorithms" / "supervisord.pid"
+    end = time.monotonic() + 5
+    while begun.exists() and not pid_file.exists() and time.monotonic() < end:
+        time.sleep(0.1)  # a short test may end before its supervisord has come up
     with suppress(OSError, ValueError):
-        os.kill(int((path / "algorithms" / "supervisord.pid").read_text()), signal.SIGTERM)
+        os.kill(int(pid_file.read_text()), signal.SIGTERM)
 
 
 @pytest.fixture
