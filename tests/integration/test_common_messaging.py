@@ -6,6 +6,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,10 +15,11 @@ import pytest
 import sqlalchemy as sa
 from aiokafka import AIOKafkaProducer
 
+from algodock_cli.stack import EmbeddedServers
 from algodock_common.database import Database, accept_once, inbox, outbox
 from algodock_common.database.tables import messaging_metadata
 from algodock_common.errors import InvalidInput, Unavailable
-from algodock_common.events import AlgorithmChanged, DeadLetter, Event, TaskReady, TaskRequested
+from algodock_common.events import AlgorithmChanged, DeadLetter, Event, TaskFinished, TaskReady, TaskRequested
 from algodock_common.messaging import Bus, RetryPolicy
 from algodock_common.settings import DatabaseSettings, KafkaSettings, SecretSettings
 
@@ -169,7 +172,7 @@ def changed(name: str) -> AlgorithmChanged:
     return AlgorithmChanged(algorithm_id=uuid4(), algorithm=name, state="created")
 
 
-async def test_events_leave_after_the_commit_with_a_growing_sequence_and_their_rows_go(
+async def test_events_leave_after_the_commit_with_a_growing_sequence_and_are_marked(
     kafka_settings: KafkaSettings, database_settings: DatabaseSettings, secrets: SecretSettings, schema: str
 ) -> None:
     seen = Seen()
@@ -206,7 +209,7 @@ async def accept_and_fail(database: Database, event: Event[Any]) -> None:
 
 
 async def emptied(database: Database) -> None:
-    """Wait until the outbox has no rows."""
+    """Wait until the broker has confirmed every row of the outbox."""
     async with asyncio.timeout(30):
         while await rows(database):  # noqa: ASYNC110  # a table tells nobody that a row went
             await asyncio.sleep(0.02)
@@ -214,7 +217,8 @@ async def emptied(database: Database) -> None:
 
 async def rows(database: Database) -> int:
     async with database.read() as session:
-        return (await session.execute(sa.select(sa.func.count()).select_from(outbox))).scalar_one()
+        waiting = sa.select(sa.func.count()).select_from(outbox).where(outbox.c.published_at.is_(None))
+        return (await session.execute(waiting)).scalar_one()
 
 
 async def test_what_a_crash_left_in_the_outbox_is_swept_up(
@@ -260,4 +264,48 @@ async def test_an_older_event_of_the_same_subject_is_not_accepted_and_a_rolled_b
         assert await accept_once(tx, "c", event(1, "two"))
         assert await accept_once(tx, "another", event(5))
         assert (await tx.session.execute(sa.select(sa.func.count()).select_from(inbox))).scalar_one() == 3
+    await database.stop()
+
+
+async def test_what_the_broker_confirmed_and_then_lost_is_published_again(
+    database_settings: DatabaseSettings, secrets: SecretSettings, schema: str, tmp_path: Path
+) -> None:
+    """The broker is one of this test's own, since it is killed; the event was confirmed and nobody had read it."""
+    elsewhere = {"DATABASE_URL": "postgresql://elsewhere", "REDIS_URL": "redis://elsewhere", "S3_ENDPOINT": "http://s3"}
+    with EmbeddedServers(tmp_path, elsewhere) as servers:
+        kafka = KafkaSettings(bootstrap=servers.environment["KAFKA_BOOTSTRAP"], fetch_wait_ms=100)
+        gateway = Bus(kafka, secrets, service="gateway")
+        gateway.subscribe(TaskFinished, Seen())  # a process that consumes something, as each service does
+        database = Database(database_settings, schema=schema, source="/gateway", bus=gateway)
+        async with running(gateway):
+            await database.start()
+            async with database.transaction() as tx:
+                lost = tx.emit(changed("lost"))
+            await emptied(database)
+            servers.kill("kafka")
+            servers.start("kafka")
+            seen, runner = Seen(), Bus(kafka, secrets, service="runner")
+            runner.subscribe(AlgorithmChanged, seen)
+            async with running(runner):
+                event = await seen.wait_for(lambda event: event.id == lost.id)
+            assert event.sequence > 0
+            await database.stop()
+
+
+async def test_published_events_leave_the_outbox_when_their_time_is_over(
+    database_settings: DatabaseSettings, schema: str
+) -> None:
+    database = Database(database_settings, schema=schema, source="/t")
+    async with database.transaction() as tx:
+        for _ in range(3):
+            tx.emit(changed("a"))
+    now = datetime.now(UTC)
+    times = [None, now - timedelta(minutes=59), now - timedelta(minutes=61)]
+    async with database.transaction() as tx:
+        ids = (await tx.session.execute(sa.select(outbox.c.id).order_by(outbox.c.id))).scalars()
+        for id_, time in zip(ids, times, strict=True):
+            await tx.session.execute(sa.update(outbox).where(outbox.c.id == id_).values(published_at=time))
+    await database.outbox.tidy()
+    async with database.read() as session:
+        assert (await session.execute(sa.select(sa.func.count()).select_from(outbox))).scalar_one() == 2
     await database.stop()

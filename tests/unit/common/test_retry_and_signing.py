@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from algodock_common.errors import InvalidInput, Unavailable
-from algodock_common.messaging import RetryPolicy, Signer, is_infrastructure, is_retryable
+from algodock_common.errors import InvalidInput, Unavailable, is_infrastructure
+from algodock_common.messaging import RetryPolicy, Signer, is_retryable
 
 
 @pytest.mark.parametrize(

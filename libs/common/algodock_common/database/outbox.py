@@ -1,7 +1,8 @@
 """Transactional outbox: events leave after the commit that they tell of, and survive any crash.
 
-Each is published right after its commit and its row deleted, in batches; the relay only sweeps up
-what a crash or an absent broker left behind.
+Each is published right after its commit and its row marked, in batches; the relay only sweeps up
+what a crash or an absent broker left behind. Rows stay for a while after that: when the broker lost
+what it held, they are published again, with the same ids and sequences.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import structlog
 from prometheus_client import Gauge
 
 from algodock_common.database.tables import outbox
+from algodock_common.errors import is_infrastructure
 from algodock_common.events.envelope import Event
 from algodock_common.events.flow import FLOW
-from algodock_common.messaging.retry import is_infrastructure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -32,6 +33,7 @@ log = structlog.get_logger()
 
 SWEEP_INTERVAL_S = 2.0
 SWEEP_AFTER_S = 3.0
+TIDY_INTERVAL_S = 30.0
 BATCH = 500
 BACKLOG = Gauge("algodock_outbox_swept_last", "Events that the last sweep of the outbox found")
 
@@ -39,6 +41,14 @@ _EVENTS: dict[str, type[Event[Any]]] = {
     step.topic: Event.__class_getitem__(step.event)  # type: ignore[misc]  # a model made while running
     for step in FLOW
 }
+
+
+def _ago(seconds: float) -> sa.ColumnElement[Any]:
+    return sa.func.now() - sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+
+
+def _mark(ids: Sequence[int]) -> sa.Update:
+    return sa.update(outbox).where(outbox.c.id.in_(ids)).values(published_at=sa.func.now())
 
 
 class Outbox:
@@ -68,9 +78,11 @@ class Outbox:
     async def start(self) -> None:
         """Start publishing and sweeping."""
         if self._bus is not None and not self._tasks:
+            self._bus.when_lost(self.publish_again)
             self._tasks = [
                 asyncio.create_task(self._publish_committed(), name="outbox"),
-                asyncio.create_task(self._sweep_regularly(), name="outbox-relay"),
+                asyncio.create_task(self._regularly(self._sweep_all, SWEEP_INTERVAL_S), name="outbox-relay"),
+                asyncio.create_task(self._regularly(self.tidy, TIDY_INTERVAL_S), name="outbox-tidy"),
             ]
 
     async def stop(self) -> None:
@@ -84,7 +96,7 @@ class Outbox:
         """Publish what lies in the table for longer than a direct publish takes; return how many went."""
         if self._bus is None:
             return 0
-        old = outbox.c.created_at < sa.func.now() - sa.text(f"interval '{SWEEP_AFTER_S} seconds'")
+        old = outbox.c.published_at.is_(None) & (outbox.c.created_at < _ago(SWEEP_AFTER_S))
         async with self._engine.begin() as connection:
             query = sa.select(outbox).where(old).order_by(outbox.c.id).limit(BATCH).with_for_update(skip_locked=True)
             rows = (await connection.execute(query)).all()
@@ -94,10 +106,25 @@ class Outbox:
             events = [self._read(row) for row in rows]
             answers = await self._bus.publish_many(events)
             done = [event.sequence for event, error in zip(events, answers, strict=True) if error is None]
-            await connection.execute(sa.delete(outbox).where(outbox.c.id.in_(done)))
+            await connection.execute(_mark(done))
         if len(done) < len(rows):
             log.warning("outbox_waits", published=len(done), waiting=len(rows) - len(done))
         return len(done)
+
+    async def publish_again(self) -> None:
+        """Have the relay publish again what the broker confirmed and then lost."""
+        async with self._engine.begin() as connection:
+            statement = sa.update(outbox).where(outbox.c.published_at.is_not(None)).values(published_at=None)
+            again = (await connection.execute(statement)).rowcount
+        log.warning("outbox_publishes_again", events=again)
+
+    async def tidy(self) -> None:
+        """Delete the rows whose events a broker had the time to hand on."""
+        async with self._engine.begin() as connection:
+            for kept_s in {step.kept_s for step in FLOW}:
+                topics = [step.topic for step in FLOW if step.kept_s == kept_s]
+                gone = (outbox.c.published_at < _ago(kept_s)) & outbox.c.topic.in_(topics)
+                await connection.execute(sa.delete(outbox).where(gone))
 
     @staticmethod
     def _read(row: Any) -> Event[Any]:
@@ -114,16 +141,20 @@ class Outbox:
                 done = [event.sequence for event, error in zip(events, answers, strict=True) if error is None]
                 if done:
                     async with self._engine.begin() as connection:
-                        await connection.execute(sa.delete(outbox).where(outbox.c.id.in_(done)))
+                        await connection.execute(_mark(done))
             except Exception as error:  # noqa: BLE001  # the rows are still there: the relay takes over
                 log.warning("outbox_left_to_relay", events=len(events), error=repr(error))
 
-    async def _sweep_regularly(self) -> None:
+    async def _sweep_all(self) -> None:
+        while await self.sweep() == BATCH:
+            pass
+
+    @staticmethod
+    async def _regularly(work: Callable[[], Awaitable[None]], interval_s: float) -> None:
         while True:
             try:
-                if await self.sweep() == BATCH:
-                    continue
+                await work()
             except Exception as error:
                 if not is_infrastructure(error):
-                    log.exception("outbox_sweep_failed")
-            await asyncio.sleep(SWEEP_INTERVAL_S)
+                    log.exception("outbox_work_failed")
+            await asyncio.sleep(interval_s)

@@ -17,6 +17,9 @@ outbox = sa.Table(
     sa.Column("topic", sa.Text, nullable=False),
     sa.Column("event", sa.LargeBinary, nullable=False, comment="the CloudEvent as JSON, without its sequence"),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.Column("published_at", sa.DateTime(timezone=True), comment="empty: the broker did not confirm it yet"),
+    sa.Index("outbox_waiting", "id", postgresql_where=sa.text("published_at IS NULL")),
+    sa.Index("outbox_published", "published_at"),
 )
 
 inbox = sa.Table(

@@ -32,7 +32,8 @@ class Step:
 
     ``groups`` share the work (each message once per group); ``broadcasts`` each see all messages
     and fill themselves from a snapshot first. ``fast`` topics are polled every few milliseconds on
-    brokers that do not wake a waiting fetch. ``public`` topics carry no HMAC.
+    brokers that do not wake a waiting fetch. ``public`` topics carry no HMAC. Published events stay in
+    the outbox for ``kept_s`` seconds, to be published again when the broker lost them.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Step:
     partitions: int = 3
     fast: bool = False
     public: bool = False
+    kept_s: int = 3600  # two minutes for what comes with every task, by the thousand
     summary: str = field(default="", compare=False)
 
     @property
@@ -105,7 +107,15 @@ FLOW: tuple[Step, ...] = (
         public=True,
         summary="the public inlet: somebody asks for a task",
     ),
-    Step("accepted", TaskAccepted, "task id", ("runner",), partitions=12, summary="the task is a committed row"),
+    Step(
+        "accepted",
+        TaskAccepted,
+        "task id",
+        ("runner",),
+        partitions=12,
+        kept_s=120,
+        summary="the task is a committed row",
+    ),
     Step(
         "ready",
         TaskReady,
@@ -114,6 +124,7 @@ FLOW: tuple[Step, ...] = (
         ("worker",),
         partitions=12,
         fast=True,
+        kept_s=120,
         summary="the doorbell: an algorithm has work that is due",
     ),
     Step(
@@ -125,6 +136,7 @@ FLOW: tuple[Step, ...] = (
         ("gateway",),
         partitions=12,
         fast=True,
+        kept_s=120,
         summary="the task reached its terminal state",
     ),
     Step(

@@ -2,7 +2,7 @@
 
 from algodock_common.messaging.bus import Bus
 from algodock_common.messaging.consume import ForgedMessage, InvalidMessage
-from algodock_common.messaging.retry import RetryPolicy, is_infrastructure, is_retryable
+from algodock_common.messaging.retry import RetryPolicy, is_retryable
 from algodock_common.messaging.signing import SIGNATURE_HEADER, Signer
 
 __all__ = [
@@ -12,6 +12,5 @@ __all__ = [
     "InvalidMessage",
     "RetryPolicy",
     "Signer",
-    "is_infrastructure",
     "is_retryable",
 ]

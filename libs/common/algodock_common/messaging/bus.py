@@ -9,7 +9,6 @@ import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
-from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
@@ -20,6 +19,7 @@ from algodock_common.events.dead_letter import DeadLetter
 from algodock_common.events.envelope import Event, EventData
 from algodock_common.events.flow import FLOW, Step, step_of
 from algodock_common.messaging.consume import Intake
+from algodock_common.messaging.loss import LossWatch
 from algodock_common.messaging.pace import Pace
 from algodock_common.messaging.retry import RetryPolicy
 from algodock_common.messaging.signing import SIGNATURE_HEADER, Signer
@@ -29,7 +29,7 @@ from algodock_common.observability import current_traceparent
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from aiokafka import AIOKafkaConsumer, ConsumerRecord
+    from aiokafka import ConsumerRecord
     from faststream.kafka.message import KafkaMessage
 
     from algodock_common.settings import KafkaSettings, SecretSettings
@@ -96,6 +96,8 @@ class Bus:
         self._tasks: list[asyncio.Task[None]] = []
         self._connected = asyncio.Event()
         self._last_error: str = "not connected yet"
+        self._losses = LossWatch()
+        self._when_lost: list[Callable[[], Awaitable[None]]] = []
 
     @property
     def subscriptions(self) -> frozenset[type[EventData]]:
@@ -164,6 +166,10 @@ class Bus:
         except KafkaError as error:
             # The group has moved on without us: the message comes again, and its handler is idempotent.
             log.info("not_acknowledged", topic=topic, error=repr(error))
+
+    def when_lost(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Have ``act()`` called when the broker turns out to have lost what it had confirmed."""
+        self._when_lost.append(act)
 
     async def start(self) -> None:
         """Begin to connect, to subscribe and to watch over topics; returns at once."""
@@ -238,7 +244,8 @@ class Bus:
             if isinstance(outcome, Exception):
                 raise outcome  # noqa: TRY301  # one place tells of both
             async with asyncio.timeout(self._settings.send_timeout_s):
-                await asyncio.shield(outcome)
+                sent = await asyncio.shield(outcome)
+            self._losses.confirmed(sent)
         except ValueError:
             raise
         except Exception as error:  # noqa: BLE001  # as above
@@ -257,14 +264,18 @@ class Bus:
         starting: set[Any] = set()
         while True:
             try:
-                await self._keeper.ensure()
+                made = await self._keeper.ensure()
                 await self._broker.connect()
                 waiting = [s for s in self._broker.subscribers if s not in starting]
                 starting.update(waiting)
                 await asyncio.gather(*(self._start_one(subscriber) for subscriber in waiting))
+                running = [getattr(subscriber, "consumer", None) for subscriber in self._broker.subscribers]
+                lost = await self._losses.lost(consumer for consumer in running if consumer is not None)
+                if lost or (made and self._connected.is_set()):
+                    for act in self._when_lost:
+                        await act()
                 self._last_error = ""
                 self._connected.set()
-                await self._rewind_lost()
                 self._pace.look()
                 await asyncio.sleep(WATCH_INTERVAL_S)
             except (KafkaError, OSError, TimeoutError) as error:
@@ -284,16 +295,3 @@ class Bus:
                 await asyncio.sleep(RECONNECT_WAIT_S)
             else:
                 return
-
-    async def _rewind_lost(self) -> None:
-        """Go back to the start where a broker that lost its data ends before our position."""
-        for subscriber in self._broker.subscribers:
-            consumer: AIOKafkaConsumer | None = getattr(subscriber, "consumer", None)
-            if consumer is None:
-                continue
-            assigned: set[TopicPartition] = consumer.assignment()
-            ends = await consumer.end_offsets(assigned)
-            for partition, end in ends.items():
-                if await consumer.position(partition) > end:
-                    log.warning("broker_lost_events", topic=partition.topic, partition=partition.partition)
-                    await consumer.seek_to_beginning(partition)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from algodock_common.errors import AlgoDockError
+from algodock_common.errors import AlgoDockError, is_infrastructure
 
-__all__ = ["RetryPolicy", "is_infrastructure", "is_retryable"]
+__all__ = ["RetryPolicy", "is_retryable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,28 +26,6 @@ class RetryPolicy:
         """Return how long to wait after failed attempt number ``attempt`` (from 1)."""
         ceiling = min(self.longest_wait_s, self.first_wait_s * 2 ** min(attempt - 1, 16))
         return random.uniform(ceiling / 2, ceiling)  # noqa: S311  # jitter needs no cryptography
-
-
-def is_infrastructure(error: BaseException) -> bool:
-    """Return whether ``error`` says that a server (PostgreSQL, a socket) is away."""
-    if isinstance(error, AlgoDockError):
-        return False
-    if isinstance(error, OSError | TimeoutError):
-        return True
-    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError  # heavy, rarely needed
-    from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-
-    if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
-        return True
-    if isinstance(error, DBAPIError):
-        # asyncpg's "terminating connection", "starting up", "too many connections" (classes 08, 53, 57).
-        state = getattr(error.orig, "sqlstate", None) or ""
-        return error.connection_invalidated or state[:2] in {"08", "53", "57"}
-    return type(error).__module__.startswith("asyncpg") and (getattr(error, "sqlstate", None) or "08")[:2] in {
-        "08",
-        "53",
-        "57",
-    }
 
 
 def is_retryable(error: BaseException) -> bool:

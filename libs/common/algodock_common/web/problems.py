@@ -16,7 +16,9 @@ from algodock_common.errors import (
     AlgoDockError,
     BadRequest,
     InvalidInput,
+    Unavailable,
     error_for_status,
+    is_infrastructure,
     problem_of,
 )
 
@@ -44,7 +46,10 @@ def problem_response(error: AlgoDockError, *, instance: str | None = None) -> Re
 
 
 def unexpected_error(error: BaseException, *, path: str) -> AlgoDockError:
-    """Log ``error`` with its traceback and return what the caller may know of it."""
+    """Return what the caller may know of ``error``: that a server is away, or that the log has the reason."""
+    if is_infrastructure(error):
+        _log.warning("infrastructure away", path=path, error=repr(error))
+        return Unavailable("A server that the platform stands on is away; try again shortly.", retry_after=1)
     _log.error("unexpected error", path=path, exc_info=error)
     return AlgoDockError("The service failed unexpectedly; its log has the reason under this trace id.")
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from algodock_common.errors import AlgoDockError
-from algodock_common.messaging.retry import is_infrastructure
+from algodock_common.errors import AlgoDockError, is_infrastructure
 from algodock_common.observability import span
 from algodock_deployer.clients.tools import BuildLog
 from algodock_deployer.domain.releases import changed, may_move

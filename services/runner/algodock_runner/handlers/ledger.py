@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import Counter
 
-from algodock_common.messaging.retry import RetryPolicy, is_infrastructure
+from algodock_common.errors import is_infrastructure
+from algodock_common.messaging.retry import RetryPolicy
 from algodock_runner.repository import fence
 
 if TYPE_CHECKING:
