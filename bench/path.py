@@ -31,7 +31,8 @@ GOALS: dict[str, tuple[str, float]] = {
     "idle_cores": ("<=", 0.2),
     "up_warm_s": ("<=", 15.0),
 }
-SETTLE_S = 5.0
+SETTLE_S = 15.0
+"""Consumers ask the broker eagerly for some seconds after the last event: that is not idle yet."""
 
 
 def _say(text: str) -> None:
