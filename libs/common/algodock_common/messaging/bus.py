@@ -27,9 +27,9 @@ from algodock_common.messaging.topics import TopicKeeper
 from algodock_common.observability import current_traceparent
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from aiokafka import ConsumerRecord
+    from aiokafka import AIOKafkaConsumer, ConsumerRecord
     from faststream.kafka.message import KafkaMessage
 
     from algodock_common.settings import KafkaSettings, SecretSettings
@@ -244,8 +244,7 @@ class Bus:
             if isinstance(outcome, Exception):
                 raise outcome  # noqa: TRY301  # one place tells of both
             async with asyncio.timeout(self._settings.send_timeout_s):
-                sent = await asyncio.shield(outcome)
-            self._losses.confirmed(sent)
+                await asyncio.shield(outcome)
         except ValueError:
             raise
         except Exception as error:  # noqa: BLE001  # as above
@@ -269,11 +268,9 @@ class Bus:
                 waiting = [s for s in self._broker.subscribers if s not in starting]
                 starting.update(waiting)
                 await asyncio.gather(*(self._start_one(subscriber) for subscriber in waiting))
-                running = [getattr(subscriber, "consumer", None) for subscriber in self._broker.subscribers]
-                lost = await self._losses.lost(consumer for consumer in running if consumer is not None)
+                lost = await self._losses.lost(self._keeper.cluster, list(self._consumers()))
                 if lost or (made and self._connected.is_set()):
-                    for act in self._when_lost:
-                        await act()
+                    await self._recover()
                 self._last_error = ""
                 self._connected.set()
                 self._pace.look()
@@ -295,3 +292,19 @@ class Bus:
                 await asyncio.sleep(RECONNECT_WAIT_S)
             else:
                 return
+
+    def _consumers(self, *, broadcast: bool = False) -> Iterator[AIOKafkaConsumer]:
+        for subscriber in self._broker.subscribers:
+            consumer = getattr(subscriber, "consumer", None)
+            if consumer is not None and not (broadcast and getattr(subscriber, "group_id", None)):
+                yield consumer
+
+    async def _recover(self) -> None:
+        """Read from the start what may have come since, and have published again what was lost.
+
+        Groups find their way back by themselves: their broker knows neither them nor their offsets.
+        """
+        for consumer in self._consumers(broadcast=True):
+            await consumer.seek_to_beginning(*consumer.assignment())
+        for act in self._when_lost:
+            await act()

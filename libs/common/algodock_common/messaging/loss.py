@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
-from aiokafka import TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
-    from aiokafka import AIOKafkaConsumer
+    from aiokafka import AIOKafkaConsumer, TopicPartition
 
 __all__ = ["LossWatch"]
 
@@ -18,35 +17,29 @@ log = structlog.get_logger()
 
 
 class LossWatch:
-    """Compares where the broker ends with what it confirmed to us and what we have read."""
+    """Remembers the cluster's id and where its partitions ended: another id or an earlier end means a loss.
+
+    Ends are only compared with ends. Some brokers count a batch as one message in the end that they
+    report, so an end may lie before a message that was read or confirmed.
+    """
 
     def __init__(self) -> None:
-        """It begins knowing nothing."""
-        self._confirmed: dict[TopicPartition, int] = {}
+        """It begins knowing nothing, so the first look finds no loss."""
+        self._cluster: str | None = None
+        self._ends: dict[TopicPartition, int] = {}
 
-    def confirmed(self, record: Any) -> None:
-        """Note what the broker confirmed (aiokafka's ``RecordMetadata``)."""
-        partition = TopicPartition(record.topic, record.partition)
-        self._confirmed[partition] = max(record.offset, self._confirmed.get(partition, -1))
-
-    async def lost(self, consumers: Iterable[AIOKafkaConsumer]) -> bool:
-        """Return whether the broker lost something; consumers that stand past its end go back to the start.
+    async def lost(self, cluster: str | None, consumers: Sequence[AIOKafkaConsumer]) -> bool:
+        """Return whether the broker lost what it had at the last look.
 
         Raises:
             aiokafka.errors.KafkaError: the broker does not answer.
         """
-        found = False
+        ends: dict[TopicPartition, int] = {}
         for consumer in consumers:
-            # What we know first: an end that was read later and is smaller can only come from a loss.
-            positions = {partition: await consumer.position(partition) for partition in consumer.assignment()}
-            confirmed = dict(self._confirmed)
-            ends = await consumer.end_offsets([*positions, *confirmed])
-            for partition, end in ends.items():
-                if positions.get(partition, 0) > end:
-                    await consumer.seek_to_beginning(partition)
-                if positions.get(partition, 0) > end or confirmed.get(partition, -1) >= end:
-                    log.warning("broker_lost_events", topic=partition.topic, partition=partition.partition)
-                    found = True
-        if found:
-            self._confirmed.clear()
-        return found
+            ends |= await consumer.end_offsets(consumer.assignment())
+        another = self._cluster is not None and cluster != self._cluster
+        shorter = [partition for partition, end in ends.items() if end < self._ends.get(partition, 0)]
+        self._cluster, self._ends = cluster, ends
+        if another or shorter:
+            log.warning("broker_lost_events", another_cluster=another, topics=sorted({one.topic for one in shorter}))
+        return another or bool(shorter)

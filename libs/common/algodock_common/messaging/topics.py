@@ -24,6 +24,9 @@ TOPIC_ALREADY_EXISTS = 36
 class TopicKeeper:
     """Knows which topics there must be, and creates those that are missing."""
 
+    cluster: str | None = None
+    """The broker's cluster id when ``ensure`` last looked."""
+
     def __init__(self, settings: KafkaSettings, steps: Iterable[Step]) -> None:
         """Take the rows of the flow table whose topics are kept."""
         self._settings = settings
@@ -38,6 +41,7 @@ class TopicKeeper:
         """
         try:
             admin = await self._connected()
+            self.cluster = (await admin.describe_cluster()).get("cluster_id")
             missing = sorted(self._steps.keys() - set(await admin.list_topics()))
             if not missing:
                 return []
