@@ -62,7 +62,7 @@ class TansuBroker:
                 *arguments,
                 "--storage-engine",
                 "memory://tansu/",
-            ),  # fmt: skip
+            ),
             environment={"PATH": os.defpath, "RUST_LOG": "warn", "TZ": "UTC"},
             directory=self._context.folder,
         )
