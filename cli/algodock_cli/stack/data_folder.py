@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from algodock_cli.stack.errors import StackBusy
 
 __all__ = ["DataFolder", "project_folder"]
 
+_CLOSED = ("run", "logs", "servers", "git", "forge", "mirrors")
 _SOCKET_PATH_BYTES = 100  # the kernel takes 107, and supervisord adds its pid while it makes one
 
 
@@ -31,13 +33,22 @@ class DataFolder:
 
     @classmethod
     def here(cls, environment: Mapping[str, str]) -> DataFolder:
-        """Return the data folder that the environment means, made if need be (mode 0700)."""
+        """Return the data folder that the environment means, made if need be (mode 0711)."""
         return cls.at(Path(environment.get("ALGODOCK_DATA_DIR") or project_folder() / ".algodock").expanduser())
 
     @classmethod
     def at(cls, path: Path) -> DataFolder:
-        """Return the data folder of that path, made if need be (mode 0700)."""
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Return the data folder of that path, made if need be (mode 0711).
+
+        Others may pass through it, because algorithms run as other users where the platform is root,
+        but not look into it; what is the platform's alone lies in folders of mode 0700.
+        """
+        path.mkdir(parents=True, exist_ok=True, mode=0o711)
+        now = path.stat()
+        if now.st_uid == os.geteuid() and stat.S_IMODE(now.st_mode) == 0o700:  # noqa: PLR2004  # as others make it
+            path.chmod(0o711)
+        for name in _CLOSED:
+            (path / name).mkdir(mode=0o700, exist_ok=True)
         return cls(path.resolve())
 
     @property

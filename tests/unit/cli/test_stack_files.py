@@ -68,7 +68,9 @@ def test_two_commands_on_one_folder_do_not_meet(tmp_path: Path) -> None:
 def test_the_environment_says_where_data_lies(tmp_path: Path) -> None:
     made = DataFolder.here({"ALGODOCK_DATA_DIR": str(tmp_path / "data")})
     assert made.path == tmp_path / "data"
-    assert made.path.stat().st_mode & 0o777 == 0o700
+    assert made.path.stat().st_mode & 0o777 == 0o711  # algorithms of another uid pass through
+    for name in ("run", "logs", "servers", "git", "forge", "mirrors"):
+        assert (made.path / name).stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 1000, 200_000])
