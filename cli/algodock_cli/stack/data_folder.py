@@ -16,7 +16,7 @@ from algodock_cli.stack.errors import StackBusy
 
 __all__ = ["DataFolder", "project_folder"]
 
-_CLOSED = ("run", "logs", "servers", "git", "forge", "mirrors")
+_CLOSED = ("run", "logs", "servers", "git", "forge", "mirrors", "algorithms")
 _SOCKET_PATH_BYTES = 100  # the kernel takes 107, and supervisord adds its pid while it makes one
 
 

@@ -1,5 +1,7 @@
 """``python -m algodock_deployer`` runs the service."""
 
+import os
+
 from algodock_common.startup import quick_imports
 
 with quick_imports():
@@ -10,6 +12,8 @@ with quick_imports():
 
 def main() -> None:
     """Serve until told to stop."""
+    # Environments and code are read by algorithms of other uids; what is secret says its own mode.
+    os.umask(0o022)
     settings = Settings()
     serve(create_app(settings), settings)
 

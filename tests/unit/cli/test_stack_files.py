@@ -69,7 +69,7 @@ def test_the_environment_says_where_data_lies(tmp_path: Path) -> None:
     made = DataFolder.here({"ALGODOCK_DATA_DIR": str(tmp_path / "data")})
     assert made.path == tmp_path / "data"
     assert made.path.stat().st_mode & 0o777 == 0o711  # algorithms of another uid pass through
-    for name in ("run", "logs", "servers", "git", "forge", "mirrors"):
+    for name in ("run", "logs", "servers", "git", "forge", "mirrors", "algorithms"):
         assert (made.path / name).stat().st_mode & 0o777 == 0o700
 
 

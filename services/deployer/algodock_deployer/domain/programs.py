@@ -147,7 +147,7 @@ def supervisord_config(*, folder: Path, programs: Path, log: Path, extension: st
         f"[unix_http_server]\nfile={socket}\nchmod=0700\n\n"
         f"[supervisord]\npidfile={_ini(str(folder / 'supervisord.pid'))}\n"
         f"logfile={_ini(str(log))}\nlogfile_maxbytes={LOG_BYTES}\nlogfile_backups={LOG_BACKUPS}\n"
-        "identifier=algodock\nminfds=1024\nminprocs=200\nnocleanup=true\n\n"
+        "identifier=algodock\nminfds=1024\nminprocs=200\nnocleanup=true\numask=077\n\n"
         "[rpcinterface:supervisor]\n"
         "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n\n"
         f"[rpcinterface:algodock]\nsupervisor.rpcinterface_factory={extension}\n\n"
