@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import tests.outside.platform as _  # noqa: F401  # it keeps the environment as it is now
+
 if TYPE_CHECKING:
     from algodock_common.settings import DatabaseSettings, KafkaSettings, ObjectStoreSettings, RedisSettings
     from tests.outside.callbacks import Receiver

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,9 +24,11 @@ import pytest
 
 from tests.outside.repository import Repository
 
-__all__ = ["Platform", "eventually", "running_platform"]
+__all__ = ["ENVIRONMENT", "Platform", "eventually", "running_platform"]
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
+ENVIRONMENT = dict(os.environ)
+"""As the test run was given it: fixtures put servers of their own into ``os.environ`` later."""
 TERMINAL = frozenset({"succeeded", "failed", "cancelled", "expired"})
 Found = TypeVar("Found")
 
@@ -142,7 +145,7 @@ def running_platform(folder: Path, **settings: str) -> Iterator[Platform]:
     On servers that the environment names it has a database of its own there.
     """
     traces = folder / "traces"
-    environment = os.environ | {
+    environment = ENVIRONMENT | {
         "ALGODOCK_DATA_DIR": str(folder / "data"),
         "OTEL_TRACES_DIR": str(traces),
         "OTEL_SAMPLE_RATIO": "1",
@@ -150,9 +153,9 @@ def running_platform(folder: Path, **settings: str) -> Iterator[Platform]:
     }
     if environment.get("DATABASE_URL"):
         environment["DATABASE_URL"] = asyncio.run(_new_database(environment["DATABASE_URL"]))
-    for path in (folder, *folder.parents):
-        if path.owner() == Path.home().owner() and path.stat().st_mode & 0o005 != 0o005 and path != Path("/"):
-            path.chmod(path.stat().st_mode | 0o005)  # algorithms run as another user, and pytest's folders are private
+    for path in (folder, *folder.parents):  # algorithms run as another user, and pytest's folders are private
+        if Path(tempfile.gettempdir()) in path.parents and path.stat().st_uid == os.geteuid():
+            path.chmod(path.stat().st_mode | 0o005)
     try:
         told = json.loads(_algodock(environment, "up", "--json").strip().splitlines()[-1])
         yield Platform(
