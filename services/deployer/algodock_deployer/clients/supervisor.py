@@ -75,8 +75,10 @@ class SupervisorDriver:
         for path in (spec.script, spec.pid_file, spec.stdout, spec.stderr):
             path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(spec.script, start_script(spec), 0o700)
-        write_whole(self._file(spec.program), program_section(spec), 0o600)
         async with self._lock:
+            # Program and group together: a supervisord that starts in between would take the program for a group
+            # of its own, and it would run twice.
+            write_whole(self._file(spec.program), program_section(spec), 0o600)
             self._write_group()
             try:
                 await self._rpc.call("algodock.add", full_name(spec.program))
@@ -103,7 +105,9 @@ class SupervisorDriver:
 
     async def stop(self, program: str) -> None:
         """End the program and forget it."""
-        self._file(program).unlink(missing_ok=True)
+        async with self._lock:
+            self._file(program).unlink(missing_ok=True)
+            self._write_group()
         async with asyncio.timeout(STOP_WAIT_S):
             while (seen := await self.look(program)) is not None:  # supervisord tells nobody of an end
                 if seen.alive or seen.state == "BACKOFF":
@@ -114,8 +118,6 @@ class SupervisorDriver:
                         await self._rpc.call("algodock.remove", full_name(program))
                         continue
                 await asyncio.sleep(LOOK_EVERY_S)
-        async with self._lock:
-            self._write_group()
         (self.pids / f"{program}.pid").unlink(missing_ok=True)
 
     def pid_file(self, program: str) -> Path:
