@@ -273,7 +273,8 @@ async def test_what_the_broker_confirmed_and_then_lost_is_published_again(
     """The broker is one of this test's own, since it is killed; the event was confirmed and nobody had read it."""
     elsewhere = {"DATABASE_URL": "postgresql://elsewhere", "REDIS_URL": "redis://elsewhere", "S3_ENDPOINT": "http://s3"}
     with EmbeddedServers(tmp_path, elsewhere) as servers:
-        kafka = KafkaSettings(bootstrap=servers.environment["KAFKA_BOOTSTRAP"], fetch_wait_ms=100)
+        bootstrap = servers.environment["KAFKA_BOOTSTRAP"]
+        kafka = KafkaSettings(bootstrap=bootstrap, idempotent=False, fetch_wait_ms=100, fast_fetch_wait_ms=10)
         gateway = Bus(kafka, secrets, service="gateway")
         gateway.subscribe(TaskFinished, Seen())  # a process that consumes something, as each service does
         database = Database(database_settings, schema=schema, source="/gateway", bus=gateway)

@@ -110,6 +110,7 @@ async def test_a_release_that_cannot_be_says_where_and_why(deployer: Deployer, n
     view = await deployer.service(name)
     assert view.service.status == "failed"
     assert not deployer.registry.leases, "its lease is free again"
+    await deployer.processes.ensure()  # the reconciler may still be starting it
     assert not await deployer.processes.look_all(), "no program of it is left"
 
 
