@@ -76,7 +76,7 @@ class TansuBroker:
             "KAFKA_BOOTSTRAP": self._bootstrap,
             "KAFKA_FETCH_WAIT_MS": "100",
             "KAFKA_FAST_FETCH_WAIT_MS": "5",
-            "KAFKA_IDLE_FETCH_WAIT_MS": "250",
+            "KAFKA_IDLE_FETCH_WAIT_MS": "500",
             "KAFKA_IDEMPOTENT": "false",
         }
 
