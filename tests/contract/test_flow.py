@@ -40,7 +40,7 @@ BY_NAME = {step.event.__name__: step for step in FLOW}
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from algodock_common.web import new_identity_keys
 
-    public, private = new_identity_keys()
+    private, public = new_identity_keys()
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("ALGODOCK_DATA_DIR", str(tmp_path))

@@ -231,6 +231,10 @@ def error_from_problem(status: int, problem: Mapping[str, Any], *, retry_after: 
     return error
 
 
+_SERVER_AWAY = frozenset({"08", "53", "57"})
+"""Classes of SQLSTATE: terminating connection, too many connections, starting up (PostgreSQL's appendix A)."""
+
+
 def is_infrastructure(error: BaseException) -> bool:
     """Return whether ``error`` says that a server (PostgreSQL, a socket) is away."""
     if isinstance(error, AlgoDockError):
@@ -243,11 +247,8 @@ def is_infrastructure(error: BaseException) -> bool:
     if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
         return True
     if isinstance(error, DBAPIError):
-        # asyncpg's "terminating connection", "starting up", "too many connections" (classes 08, 53, 57).
         state = getattr(error.orig, "sqlstate", None) or ""
-        return error.connection_invalidated or state[:2] in {"08", "53", "57"}
-    return type(error).__module__.startswith("asyncpg") and (getattr(error, "sqlstate", None) or "08")[:2] in {
-        "08",
-        "53",
-        "57",
-    }
+        return error.connection_invalidated or state[:2] in _SERVER_AWAY
+    return (
+        type(error).__module__.startswith("asyncpg") and (getattr(error, "sqlstate", None) or "08")[:2] in _SERVER_AWAY
+    )

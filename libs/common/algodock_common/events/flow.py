@@ -18,12 +18,13 @@ from algodock_common.events.instance import InstanceChanged
 from algodock_common.events.release import ReleaseChanged
 from algodock_common.events.task import TaskAccepted, TaskFinished, TaskReady, TaskRequested
 
-__all__ = ["FLOW", "SERVICES", "Step", "consumed_by", "produced_by", "step_of"]
+__all__ = ["ANYBODY", "FLOW", "SERVICES", "Step", "consumed_by", "produced_by", "step_of"]
 
 SERVICES = ("gitea-sync", "deployer", "registry", "runner", "worker", "gateway")
 """Who produces and consumes; ``worker`` is the runner's second process."""
 
 ANYBODY = "anybody"
+"""A producer outside of the platform, on a public inlet."""
 
 
 @dataclass(frozen=True, slots=True)

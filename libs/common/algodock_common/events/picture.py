@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from algodock_common.events.flow import FLOW
+from algodock_common.events.flow import ANYBODY, FLOW
 
 __all__ = ["mermaid"]
 
@@ -28,7 +28,7 @@ def mermaid() -> str:
         if step.name in _SHOWN_ELSEWHERE:
             continue
         for producer in step.producers:
-            source = "client" if producer == "anybody" else producer
+            source = "client" if producer == ANYBODY else producer
             lines += [f"    {source} == {step.topic} ==> {group}" for group in step.groups]
             lines += [f"    {source} -. {step.topic} .-> {router}" for router in step.broadcasts if router != producer]
     return "\n".join(lines)

@@ -17,7 +17,7 @@ from prometheus_client import Counter
 from algodock_common.errors import Unavailable
 from algodock_common.events.dead_letter import DeadLetter
 from algodock_common.events.envelope import Event, EventData
-from algodock_common.events.flow import FLOW, Step, step_of
+from algodock_common.events.flow import ANYBODY, FLOW, Step, step_of
 from algodock_common.messaging.consume import Intake
 from algodock_common.messaging.loss import LossWatch
 from algodock_common.messaging.pace import Pace
@@ -225,7 +225,7 @@ class Bus:
 
     async def _send(self, event: Event[Any]) -> asyncio.Future[Any]:
         step = step_of(type(event.data))
-        if self.service not in step.producers and "anybody" not in step.producers:
+        if self.service not in step.producers and ANYBODY not in step.producers:
             msg = f"{self.service} is no producer of {step.topic} in the flow table"
             raise ValueError(msg)
         if not self._broker.config.broker_config.producer:
