@@ -32,7 +32,6 @@ __all__ = [
     "UpstreamTimeout",
     "error_for_status",
     "error_from_problem",
-    "is_infrastructure",
     "problem_of",
 ]
 
@@ -229,26 +228,3 @@ def error_from_problem(status: int, problem: Mapping[str, Any], *, retry_after: 
     if isinstance(problem.get("title"), str):
         error.title = problem["title"]
     return error
-
-
-_SERVER_AWAY = frozenset({"08", "53", "57"})
-"""Classes of SQLSTATE: terminating connection, too many connections, starting up (PostgreSQL's appendix A)."""
-
-
-def is_infrastructure(error: BaseException) -> bool:
-    """Return whether ``error`` says that a server (PostgreSQL, a socket) is away."""
-    if isinstance(error, AlgoDockError):
-        return False
-    if isinstance(error, OSError | TimeoutError):
-        return True
-    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError  # heavy, rarely needed
-    from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-
-    if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
-        return True
-    if isinstance(error, DBAPIError):
-        state = getattr(error.orig, "sqlstate", None) or ""
-        return error.connection_invalidated or state[:2] in _SERVER_AWAY
-    return (
-        type(error).__module__.startswith("asyncpg") and (getattr(error, "sqlstate", None) or "08")[:2] in _SERVER_AWAY
-    )

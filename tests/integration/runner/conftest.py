@@ -237,7 +237,10 @@ async def database(database_settings: DatabaseSettings) -> AsyncIterator[Databas
     db = Database(database_settings, schema="runner", source="/runner")
     async with db.transaction() as tx:
         await tx.session.execute(
-            sa.text("TRUNCATE tasks, attempts, callbacks, callback_deliveries, callback_targets, algorithms, dead_letters, outbox, inbox")
+            sa.text(
+                "TRUNCATE tasks, attempts, callbacks, callback_deliveries, callback_targets, algorithms,"
+                " dead_letters, outbox, inbox"
+            )
         )
     yield db
     await db.stop()

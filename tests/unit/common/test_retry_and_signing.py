@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import pytest
-from sqlalchemy.exc import IntegrityError, OperationalError
+import errno
 
-from algodock_common.errors import InvalidInput, Unavailable, is_infrastructure
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from algodock_common.errors import InvalidInput, Unavailable
 from algodock_common.messaging import RetryPolicy, Signer, is_retryable
 
 
 @pytest.mark.parametrize(
-    ("error", "retryable", "infrastructure"),
+    ("error", "retryable"),
     [
-        (Unavailable("away"), True, False),
-        (InvalidInput("no"), False, False),
-        (ConnectionResetError(), True, True),
-        (TimeoutError(), True, True),
-        (OperationalError("SELECT", {}, Exception()), True, True),
-        (IntegrityError("INSERT", {}, Exception()), False, False),
-        (ValueError("a bug"), False, False),
+        (Unavailable("away"), True),
+        (InvalidInput("no"), False),
+        (ConnectionResetError(), True),
+        (OSError(errno.ENOSPC, "full"), True),
+        (FileNotFoundError(errno.ENOENT, "gone", "/x"), False),
+        (IntegrityError("INSERT", {}, Exception()), False),
+        (ValueError("a bug"), False),
     ],
 )
-def test_only_what_may_pass_is_retried(error: Exception, *, retryable: bool, infrastructure: bool) -> None:
+def test_only_what_may_pass_is_retried(error: Exception, *, retryable: bool) -> None:
     assert is_retryable(error) is retryable
-    assert is_infrastructure(error) is infrastructure
 
 
 def test_waits_grow_and_are_bounded() -> None:

@@ -16,9 +16,9 @@ import structlog
 from prometheus_client import Gauge
 
 from algodock_common.database.tables import outbox
-from algodock_common.errors import is_infrastructure
 from algodock_common.events.envelope import Event
 from algodock_common.events.flow import FLOW
+from algodock_common.outages import is_infrastructure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

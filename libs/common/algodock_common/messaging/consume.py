@@ -17,12 +17,13 @@ import structlog
 from prometheus_client import Counter, Histogram
 from pydantic import ValidationError
 
-from algodock_common.errors import AlgoDockError, is_infrastructure
+from algodock_common.errors import AlgoDockError
 from algodock_common.events.dead_letter import DeadLetter
 from algodock_common.events.envelope import Event
 from algodock_common.messaging.retry import RetryPolicy, is_retryable
 from algodock_common.messaging.signing import SIGNATURE_HEADER, Signer
 from algodock_common.observability import span
+from algodock_common.outages import is_infrastructure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

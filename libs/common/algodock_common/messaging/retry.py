@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from algodock_common.errors import AlgoDockError, is_infrastructure
+from algodock_common.errors import AlgoDockError
+from algodock_common.outages import is_infrastructure, is_shortage
 
 __all__ = ["RetryPolicy", "is_retryable"]
 
@@ -14,7 +15,7 @@ __all__ = ["RetryPolicy", "is_retryable"]
 class RetryPolicy:
     """Exponential backoff with full jitter: at most ``attempts``, waits in seconds.
 
-    A failing database or socket is nobody's fault and every neighbour's, too: it is retried
+    A database or peer that is away is nobody's fault and every neighbour's, too: it is retried
     without a limit, because a dead letter would only move the loss.
     """
 
@@ -32,4 +33,4 @@ def is_retryable(error: BaseException) -> bool:
     """Return whether the same message may succeed when it is handled again."""
     if isinstance(error, AlgoDockError):
         return error.retryable
-    return is_infrastructure(error)
+    return is_infrastructure(error) or is_shortage(error)

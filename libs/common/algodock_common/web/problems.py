@@ -18,9 +18,9 @@ from algodock_common.errors import (
     InvalidInput,
     Unavailable,
     error_for_status,
-    is_infrastructure,
     problem_of,
 )
+from algodock_common.outages import is_infrastructure, is_shortage
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -46,11 +46,13 @@ def problem_response(error: AlgoDockError, *, instance: str | None = None) -> Re
 
 
 def unexpected_error(error: BaseException, *, path: str) -> AlgoDockError:
-    """Return what the caller may know of ``error``: that a server is away, or that the log has the reason."""
+    """Return what the caller may know of ``error``: that it may pass, or that the log has the reason."""
     if is_infrastructure(error):
         _log.warning("infrastructure away", path=path, error=repr(error))
         return Unavailable("A server that the platform stands on is away; try again shortly.", retry_after=1)
     _log.error("unexpected error", path=path, exc_info=error)
+    if is_shortage(error):
+        return Unavailable("The platform is short of something at the moment; its log says of what.", retry_after=1)
     return AlgoDockError("The service failed unexpectedly; its log has the reason under this trace id.")
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from algodock_common.errors import AlgoDockError, is_infrastructure
+from algodock_common.errors import AlgoDockError
 from algodock_common.observability import span
+from algodock_common.outages import is_infrastructure
 from algodock_deployer.clients.tools import BuildLog
 from algodock_deployer.domain.releases import changed, may_move
 from algodock_deployer.repository import Releases, Services
@@ -75,10 +76,8 @@ class Progress:
 def passes(error: Exception) -> bool:
     """Return whether the database was away: then nothing can be written down, and the work is begun again later.
 
-    A failing disk is an ``OSError``, too, but one that a release should end with.
+    Everything else, a full disk too, is something that a release ends with.
     """
-    if isinstance(error, OSError):
-        return isinstance(error, ConnectionError | TimeoutError)
     return is_infrastructure(error)
 
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import Counter
 
-from algodock_common.errors import AlgoDockError, is_infrastructure
+from algodock_common.errors import AlgoDockError
 from algodock_common.observability import span
+from algodock_common.outages import is_infrastructure
 from algodock_runner.clients.gateway import NoCallbackSecret
 from algodock_runner.domain.callbacks import Answer, signed_headers, verdict_of, webhook_id
 from algodock_runner.repository import callbacks

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import Counter
 
-from algodock_common.errors import is_infrastructure
 from algodock_common.messaging.retry import RetryPolicy
+from algodock_common.outages import is_infrastructure, is_shortage
 from algodock_runner.repository import fence
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Ledger:
             try:
                 await self._commit([outcome for outcome, _ in batch])
             except Exception as error:  # each kind is handled, none ends the writer
-                if is_infrastructure(error):
+                if is_infrastructure(error) or is_shortage(error):
                     failures += 1
                     log.warning("ledger_waits_for_postgres", outcomes=len(batch), error=repr(error))
                     await asyncio.sleep(RETRY.wait_s(failures))

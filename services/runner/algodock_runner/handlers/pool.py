@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 from prometheus_client import Gauge, Histogram
 
-from algodock_common.errors import is_infrastructure
 from algodock_common.observability import span
+from algodock_common.outages import is_infrastructure
 from algodock_runner.domain.retry import task_error
 from algodock_runner.handlers.attempt import Attempt
 from algodock_runner.repository import lease

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import Counter
 
-from algodock_common.errors import AlgoDockError, is_infrastructure
+from algodock_common.errors import AlgoDockError
+from algodock_common.outages import is_infrastructure
 from algodock_runner.domain.retry import LOST_LEASES_ALLOWED, task_error
 from algodock_runner.repository import fence, sweep
 
