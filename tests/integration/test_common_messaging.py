@@ -130,6 +130,29 @@ async def test_a_poisonous_a_forged_and_an_unreadable_message_go_to_the_dead_let
         assert poison.data.origin_topic == "task.requested"
 
 
+async def test_a_missing_file_is_not_waited_for_as_if_a_server_were_away(
+    kafka_settings: KafkaSettings, secrets: SecretSettings, tmp_path: Path
+) -> None:
+    """Else the one message would hold up its partition for ever."""
+    handled, buried = Seen(), Seen()
+    missing, fine = f"m-{uuid4().hex[:8]}", f"f-{uuid4().hex[:8]}"
+
+    async def reads_a_file(event: Event[Any]) -> None:
+        if event.data.algorithm == missing:
+            (tmp_path / "missing").read_bytes()
+        await handled(event)
+
+    runner, worker = Bus(kafka_settings, secrets, service="runner"), Bus(kafka_settings, secrets, service="worker")
+    worker.subscribe(TaskReady, reads_a_file, retry=QUICK)
+    runner.subscribe(DeadLetter, buried, retry=QUICK)
+    async with running(runner, worker):
+        await runner.publish(Event.of(TaskReady(algorithm=missing), source="/runner"))
+        await runner.publish(Event.of(TaskReady(algorithm=fine), source="/runner"))
+        letter = await buried.wait_for(lambda event: missing.encode() in event.data.raw())
+        assert (letter.data.error_type, letter.data.attempts) == ("FileNotFoundError", 1)
+        await handled.wait_for(lambda event: event.data.algorithm == fine)
+
+
 async def test_a_forged_message_on_an_internal_topic_is_not_handled(
     kafka_settings: KafkaSettings, secrets: SecretSettings
 ) -> None:
