@@ -1,0 +1,14 @@
+"""HTTP in: the runner's internal routes, called by the gateway in its callers' names; one file for each noun."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends
+
+from algodock_common.web import require_service_token
+from algodock_runner.routes import control, reading, submission
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/internal", dependencies=[Depends(require_service_token)])
+for noun in (submission, reading, control):
+    router.include_router(noun.router)
