@@ -39,7 +39,7 @@ def command(
     failure: CommandFailed | None = None
     try:
         tell.step("servers and services up")
-        access = stack.up(workers=1, progress=tell.say)
+        access = stack.up(progress=tell.say)
         with Gateway(Access(access.url, access.api_key), timeout_s=90, patience_s=60) as gateway:
             story = Story(
                 gateway,

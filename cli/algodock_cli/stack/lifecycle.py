@@ -75,11 +75,12 @@ class Stack:
         self.folder = DataFolder.here(environment)
         self._supervisor = Supervisor(self.folder)
 
-    def up(self, *, workers: int, progress: Progress) -> Access:
+    def up(self, *, workers: int | None = None, progress: Progress) -> Access:
         """Start what does not run and wait until everything is ready.
 
-        A platform that runs as it is asked for now is left alone; one that runs otherwise
-        (other servers, other workers), or whose supervisord was killed, is ended and started anew.
+        A platform that runs as it is asked for now is left alone; one that runs with other settings,
+        or whose supervisord was killed, is ended and started anew. With another number of
+        ``workers`` (None: as many as the last time, one at first) only workers start or stop.
 
         Raises:
             StackBusy: another command works on the data folder.
@@ -88,10 +89,14 @@ class Stack:
         """
         with self.folder.held():
             noted = self._noted()
-            if not self._runs_as_wanted(noted, workers):
+            workers = workers or len(noted.get("workers", ())) or 1
+            if self._runs_as_wanted(noted):
+                if worker_names(workers) != noted["workers"]:
+                    noted = self._scale(workers, noted, progress)
+            else:
                 if self._supervisor.process():
                     progress("ends the platform that runs with other settings")
-                    self._supervisor.stop()
+                    self._supervisor.stop(noted.get("workers", ()))
                 elif left := self._supervisor.end_leftovers():
                     progress(f"ended what a killed supervisord left: {', '.join(left)}")
                 noted = self._start(workers, noted.get("ports", {}), progress)
@@ -108,7 +113,7 @@ class Stack:
             ran = self._supervisor.process() is not None
             if ran:
                 progress("stops services and servers")
-            self._supervisor.stop()
+            self._supervisor.stop(self._noted().get("workers", ()))
             if not keep_algorithms and algorithm_processes.end_all(self.folder.algorithms, self._services_root()):
                 progress("stopped the algorithms")
                 ran = True
@@ -170,31 +175,55 @@ class Stack:
         return self._access(self._noted())
 
     def _start(self, workers: int, remembered: Mapping[str, int], progress: Progress) -> dict[str, Any]:
-        secrets = Secrets.load_or_make(self.folder.secrets_file)
         block = ports.lease_block(self.folder.path)
         preferred = preferred_ports(block, list(embedded_servers(self._given)), workers)
         kept = {name: remembered.get(name, port) for name, port in preferred.items()}
         places = ports.pick_ports(kept, block.platform)
-        servers = self._servers(places, secrets)
+        servers = self._servers(places, Secrets.load_or_make(self.folder.secrets_file))
         for server in servers:
             server.prepare()
+        groups, noted = self._declared(workers, block, places, servers)
+        progress(f"starts {', '.join(places)}")
+        self._supervisor.start(groups)
+        return self._note(noted | {"ports": {**remembered, **places}})
+
+    def _scale(self, workers: int, noted: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+        """Start the workers that are missing, or let those that are too many hand back what they run."""
+        block = ports.lease_block(self.folder.path)
+        known: dict[str, int] = noted["ports"]
+        preferred = preferred_ports(block, list(embedded_servers(self._given)), workers)
+        new = {name: known.get(name, preferred[name]) for name in worker_names(workers) if name not in noted["workers"]}
+        places = {name: known[name] for name in preferred if name not in new} | ports.pick_ports(new, block.platform)
+        servers = self._servers(places, Secrets.load_or_make(self.folder.secrets_file))
+        groups, changed = self._declared(workers, block, places, servers)
+        progress(f"goes from {len(noted['workers'])} to {workers} workers")
+        self._supervisor.change(groups)
+        return self._note(changed | {"ports": {**known, **places}})
+
+    def _declared(
+        self, workers: int, block: ports.PortBlock, places: Mapping[str, int], servers: list[Server]
+    ) -> tuple[dict[str, list[Program]], dict[str, Any]]:
+        """Return the groups of programs, each worker one of its own, and what is noted of them."""
+        secrets = Secrets.load_or_make(self.folder.secrets_file)
         theirs = {key: value for server in servers for key, value in server.environment().items()}
         decided = platform_environment(self.folder, secrets, block, places, theirs, self._given)
-        groups: dict[str, list[Program]] = {
+        programs = service_programs(places, decided, self._given, workers)
+        groups = {
             "servers": [server.program() for server in servers],
-            "services": service_programs(places, decided, self._given, workers),
+            "services": [program for program in programs if program.name in SERVICES],
+            **{program.name: [program] for program in programs if program.name not in SERVICES},
         }
-        progress(f"starts {', '.join(places)}")
-        self._supervisor.start({name: programs for name, programs in groups.items() if programs})
         environment = self._given | decided
-        noted = {
-            "ports": {**remembered, **places},
-            "services": [*SERVICES, *worker_names(workers)],
-            "wanted": self._wanted(workers),
+        return {name: programs for name, programs in groups.items() if programs}, {
+            "services": list(SERVICES),
+            "workers": worker_names(workers),
+            "wanted": self._wanted(),
             "url": environment["GATEWAY_URL"],
             "kafka": environment["KAFKA_BOOTSTRAP"],
             "s3_url": environment.get("S3_PUBLIC_URL") or environment["S3_ENDPOINT"],
         }
+
+    def _note(self, noted: dict[str, Any]) -> dict[str, Any]:
         write_private(self.folder.ports_file, json.dumps(noted, indent=1))
         return noted
 
@@ -219,17 +248,17 @@ class Stack:
             return {}
         return noted
 
-    def _wanted(self, workers: int) -> str:
-        """Return what tells one way to run the platform from another: the settings named, the number of workers."""
+    def _wanted(self) -> str:
+        """Return what tells one way to run the platform from another: the settings that are named."""
         named = sorted((key, value) for key, value in self._given.items() if key.startswith(_SETTINGS))
-        return sha256(json.dumps([workers, named]).encode()).hexdigest()
+        return sha256(json.dumps(named).encode()).hexdigest()
 
-    def _runs_as_wanted(self, noted: Mapping[str, Any], workers: int) -> bool:
-        return self._supervisor.process() is not None and noted.get("wanted") == self._wanted(workers)
+    def _runs_as_wanted(self, noted: Mapping[str, Any]) -> bool:
+        return self._supervisor.process() is not None and noted.get("wanted") == self._wanted()
 
     def _wait_healthy(self, noted: Mapping[str, Any], progress: Progress) -> None:
         began = time.monotonic()
-        waiting: list[str] = list(noted["services"])
+        waiting: list[str] = [*noted["services"], *noted["workers"]]
         said: dict[str, str] = {}
         while True:
             for name in list(waiting):

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -25,6 +25,7 @@ __all__ = ["ProgramState", "Supervisor"]
 _NAME = "supervisord"
 _START_S = 20.0
 _POLL_S = 0.03
+_AT_REST = frozenset({"STOPPED", "EXITED", "FATAL", "UNKNOWN"})
 
 _HEAD = """[unix_http_server]
 file={socket}
@@ -99,6 +100,7 @@ class Supervisor:
             ServerNotReady: supervisord did not come up; the message ends with its log.
         """
         self._folder.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._socket.unlink(missing_ok=True)
         self._write_configuration(groups)
         own = Program(
             name=_NAME,
@@ -125,10 +127,35 @@ class Supervisor:
         """Return the state of every program; empty when supervisord does not answer."""
         return self._states() or []
 
-    def stop(self) -> None:
-        """Stop supervisord and with it every program, waiting as long as the programs may take."""
+    def change(self, groups: dict[str, Sequence[Program]]) -> None:
+        """Declare other groups under the running supervisord: new ones start, those that are gone are stopped.
+
+        Groups that are declared as before go on undisturbed.
+
+        Raises:
+            ServerNotReady: supervisord does not answer.
+        """
+        self._write_configuration(groups)
+        try:
+            with self._calls() as calls:
+                [[added, changed, removed]] = calls.reloadConfig()
+                self._stop_together(calls, [*changed, *removed])
+                for name in [*changed, *removed]:
+                    calls.removeProcessGroup(name)
+                for name in [*added, *changed]:
+                    calls.addProcessGroup(name)
+        except (OSError, HTTPException) as error:
+            raise ServerNotReady(f"supervisord does not answer: {error}") from error
+
+    def stop(self, together: Sequence[str] = ()) -> None:
+        """Stop supervisord and with it every program, waiting as long as the programs may take.
+
+        supervisord stops one group after the other; those in ``together`` are stopped first, all at once.
+        """
         process = self.process()
         if process is not None:
+            with suppress(OSError, HTTPException), self._calls() as calls:
+                self._stop_together(calls, together)
             os.kill(process.pid, signal.SIGTERM)
             end = time.monotonic() + 45
             while process.is_running() and time.monotonic() < end:
@@ -157,7 +184,6 @@ class Supervisor:
         return sorted(files, key=lambda file: file.stem != _NAME)  # supervisord first, or it starts them again
 
     def _write_configuration(self, groups: dict[str, Sequence[Program]]) -> None:
-        self._socket.unlink(missing_ok=True)
         parts = [
             _HEAD.format(
                 socket=_escaped(self._socket),
@@ -185,21 +211,33 @@ class Supervisor:
         write_private(self._configuration, "".join(parts))
 
     def _states(self) -> list[ProgramState] | None:
-        from supervisor.xmlrpc import SupervisorTransport  # noqa: TID251, RUF100
-
         if not self._socket.exists():
             return None
-        transport = SupervisorTransport(None, None, f"unix://{self._socket}")
         try:
-            with closing(transport):
-                proxy = ServerProxy("http://localhost", transport=transport)
-                told: Any = proxy.supervisor.getAllProcessInfo()
+            with self._calls() as calls:
+                told = calls.getAllProcessInfo()
         except (OSError, HTTPException):
             return None
         return [
             ProgramState(str(one["name"]), str(one["statename"]), int(one["pid"]), float(one["now"] - one["start"]))
             for one in told
         ]
+
+    @contextmanager
+    def _calls(self) -> Iterator[Any]:
+        """Give supervisord's own calls, by their names."""
+        from supervisor.xmlrpc import SupervisorTransport  # noqa: TID251, RUF100
+
+        with closing(SupervisorTransport(None, None, f"unix://{self._socket}")) as transport:
+            yield ServerProxy("http://localhost", transport=transport).supervisor
+
+    @staticmethod
+    def _stop_together(calls: Any, groups: Sequence[str]) -> None:
+        """Tell all of them to stop, then wait until none runs."""
+        for name in groups:
+            calls.stopProcessGroup(name, False)  # noqa: FBT003  # XML-RPC knows no names
+        while any(one["group"] in groups and one["statename"] not in _AT_REST for one in calls.getAllProcessInfo()):
+            time.sleep(_POLL_S)
 
 
 def _escaped(text: str | Path) -> str:

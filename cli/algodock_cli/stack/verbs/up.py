@@ -17,7 +17,14 @@ __all__ = ["command"]
 
 def command(
     *,
-    workers: Annotated[int, typer.Option(min=1, max=MOST_WORKERS, help="Processes that carry out tasks.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MOST_WORKERS,
+            help="Processes that carry out tasks; a running platform starts or stops only workers.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
 ) -> None:
     """Start the platform and wait until all of it is healthy.
