@@ -12,6 +12,8 @@ depends_on = None
 TASKS = (
     "ALTER TABLE tasks ADD COLUMN version text",
     "ALTER TABLE tasks ADD COLUMN rerun_of uuid",
+    "ALTER TABLE tasks ADD COLUMN config_version bigint",
+    "ALTER TABLE attempts ADD COLUMN config_version bigint",
     "ALTER TABLE tasks ADD COLUMN cancel_force boolean NOT NULL DEFAULT false",
     "ALTER TABLE tasks ADD COLUMN result_stored_at timestamptz",
     "ALTER TABLE tasks ADD COLUMN result_expires_at timestamptz",
@@ -23,6 +25,7 @@ TASKS = (
 COMMENTS = {
     "version": "the id of a release, or the beginning of its commit: only its instances may serve the task",
     "rerun_of": "the task that this one runs again",
+    "config_version": "the version of the configuration that the instance ran with",
     "cancel_force": "restart the instance if the work goes on after the cancel",
     "result_stored_at": "when the object was there; until then the result is answered from result_inline",
     "result_expires_at": "when the result may be removed",
@@ -81,6 +84,14 @@ CREATE TABLE callback_deliveries (
 CALLBACKS = (
     "ALTER TABLE callbacks ADD COLUMN round_began integer NOT NULL DEFAULT 0",
     "COMMENT ON COLUMN callbacks.round_began IS 'attempts before the last redelivery: the schedule counts from there'",
+    "ALTER TABLE callbacks ADD COLUMN leased boolean NOT NULL DEFAULT false",
+    "COMMENT ON COLUMN callbacks.leased IS 'somebody is sending it; next_at is then when that is given up'",
+    """ALTER TABLE callbacks ADD COLUMN target text COLLATE "C"
+        GENERATED ALWAYS AS (coalesce(lower(substring(url FROM '^[^/]*//([^/?#]*)')), '')) STORED""",
+    "COMMENT ON COLUMN callbacks.target IS 'host and port: so many at once, however many wait'",
+    "DROP INDEX callbacks_due",
+    "CREATE INDEX callbacks_due_by_target ON callbacks (target, next_at) WHERE state = 'pending'",
+    "CREATE INDEX callbacks_untaken ON callbacks (owner, task_id DESC) WHERE state IN ('failed', 'disabled')",
     """CREATE TABLE callback_targets (
         owner text NOT NULL,
         url text NOT NULL,
