@@ -108,3 +108,16 @@ async def test_a_service_that_runs_elsewhere_is_served_when_it_is_well(registry:
     assert (again.instance.id, again.token) == (made.instance.id, made.token)
     assert await registry.state(made) == "ready"
     assert [state for _, state, _ in await registry.told()] == ["silent", "ready"]
+
+
+async def test_routers_are_told_which_configuration_an_instance_runs_with(registry: Registry) -> None:
+    one = await registry.register()
+    assert one.instance.as_event().config_version is None
+    await registry.release(one, config_version=7)
+    _, snapshot = await registry.routes()
+    assert snapshot[one.instance.id].as_event().config_version == 7
+    told = await registry.told()
+    await registry.release(one, config_version=7, sequence=2)
+    assert await registry.told() == told, "nothing changed, nothing is told"
+    await registry.release(one, config_version=8, sequence=3)
+    assert len(await registry.told()) == len(told) + 1

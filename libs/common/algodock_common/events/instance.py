@@ -34,6 +34,7 @@ class InstanceChanged(EventData):
     base_url: str = Field(description="http://host:port, with a path for services that run elsewhere")
     release_id: UUID | None = Field(default=None, description="none: registered by itself")
     commit: str = ""
+    config_version: int | None = Field(default=None, description="of its release's configuration")
     state: InstanceState
     weight: int = Field(default=1, ge=0)
     limits: Limits = Field(default_factory=Limits)

@@ -39,8 +39,8 @@ class Instance:
     """One instance as this router knows it. ``in_flight`` counts this router's own calls."""
 
     __slots__ = (
-        "_lost_until", "algorithm", "algorithm_id", "base_url", "commit", "draining", "epoch", "host", "id",
-        "in_flight", "limits", "port", "release_id", "state", "trace", "weight",
+        "_lost_until", "algorithm", "algorithm_id", "base_url", "commit", "config_version", "draining", "epoch", "host",
+        "id", "in_flight", "limits", "port", "release_id", "state", "trace", "weight",
     )  # fmt: skip
 
     def __init__(self, data: InstanceChanged) -> None:
@@ -59,6 +59,7 @@ class Instance:
         self.base_url = data.base_url.rstrip("/")
         self.release_id = data.release_id
         self.commit = data.commit
+        self.config_version = data.config_version
         self.state: InstanceState = data.state
         self.weight = data.weight
         self.limits = data.limits

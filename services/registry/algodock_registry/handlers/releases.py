@@ -43,25 +43,25 @@ async def apply_release(context: Context, event: Event[ReleaseChanged]) -> None:
             (present[step.instance_id], step.to) for step in plan_release(release, event.time, seen(present.values()))
         ]
         if release.state == "live" and release.serving:
-            moves = [*_take_limits(release, present, moves), *moves]
+            moves = [*_take_over(release, present, moves), *moves]
             missing = [str(one) for one in release.instances if one not in present]
             if missing:
                 log.warning("release.lists_unknown_instances", algorithm=release.algorithm, instances=missing)
         await change_routing(tx, moves, look_in=context.interval)
 
 
-def _take_limits(
+def _take_over(
     release: ReleaseChanged, present: dict[UUID, Instance], moves: list[tuple[Instance, InstanceState]]
 ) -> list[tuple[Instance, InstanceState]]:
-    """Write the release's limits to what serves; return those that only this changes."""
-    limits = release.limits.model_dump()
+    """Write the release's limits and configuration to what serves; return those that only this changes."""
+    said = release.limits.model_dump(), release.config_version
     moving = {instance.id for instance, _ in moves}
     changed: list[tuple[Instance, InstanceState]] = []
     for instance_id in release.instances:
         instance = present.get(instance_id)
-        if instance is None or instance.limits == limits:
+        if instance is None or (instance.limits, instance.config_version) == said:
             continue
-        instance.limits = limits
+        instance.limits, instance.config_version = said
         if instance.id not in moving:
             changed.append((instance, instance.state))
     return changed

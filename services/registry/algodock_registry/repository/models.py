@@ -35,6 +35,7 @@ class Instance(Base):
     algorithm: Mapped[str]
     release_id: Mapped[UUID | None]
     commit: Mapped[str]
+    config_version: Mapped[int | None] = mapped_column(sa.BigInteger)
     ordinal: Mapped[int]
     node_id: Mapped[str]
     host: Mapped[str]
@@ -67,6 +68,7 @@ class Instance(Base):
             base_url=self.base_url,
             release_id=self.release_id,
             commit=self.commit,
+            config_version=self.config_version,
             state=self.state,
             weight=self.weight,
             limits=Limits.model_validate(self.limits),

@@ -106,7 +106,7 @@ class Attempt:
     def served(self) -> Served:
         """Return who serves it."""
         one = self.instance
-        return Served() if one is None else Served(one.id, one.release_id, one.commit)
+        return Served() if one is None else Served(one.id, one.release_id, one.commit, one.config_version)
 
     def _pick(self, tried: list[Instance]) -> Instance | None:
         return self._tools.table.pick(self.claim.algorithm, avoid=[one.id for one in tried])

@@ -40,6 +40,7 @@ class Served:
     instance_id: UUID | None = None
     release_id: UUID | None = None
     commit: str = ""
+    config_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +74,16 @@ WITH ended AS (
     UPDATE tasks SET
         state = e.state, finished_at = now(), lease_until = NULL, wakes_at = NULL,
         instance_id = e.instance_id, release_id = e.release_id, commit = e.commit,
+        config_version = e.config_version,
         result_key = e.result_key, result_content_type = e.result_content_type,
         result_bytes = e.result_bytes, result_inline = e.result_inline, error = CAST(e.error AS jsonb)
     FROM unnest(
         CAST(:ids AS uuid[]), CAST(:attempts AS int[]), CAST(:states AS text[]),
         CAST(:instance_ids AS uuid[]), CAST(:release_ids AS uuid[]), CAST(:commits AS text[]),
         CAST(:result_keys AS text[]), CAST(:result_types AS text[]), CAST(:result_sizes AS bigint[]),
-        CAST(:result_inlines AS bytea[]), CAST(:errors AS text[])
+        CAST(:result_inlines AS bytea[]), CAST(:errors AS text[]), CAST(:config_versions AS bigint[])
     ) AS e (id, attempt, state, instance_id, release_id, commit,
-        result_key, result_content_type, result_bytes, result_inline, error)
+        result_key, result_content_type, result_bytes, result_inline, error, config_version)
     WHERE tasks.id = e.id AND tasks.attempt = e.attempt AND tasks.state = ANY(CAST(:before AS text[]))
     RETURNING tasks.*
 ), called AS (
@@ -103,14 +105,16 @@ WITH returned AS (
     FROM unnest(
         CAST(:ids AS uuid[]), CAST(:attempts AS int[]), CAST(:outcomes AS text[]), CAST(:waits AS float8[]),
         CAST(:spent AS bool[]), CAST(:instance_ids AS uuid[]), CAST(:release_ids AS uuid[]),
-        CAST(:commits AS text[]), CAST(:errors AS text[])
-    ) AS b (id, attempt, outcome, wait_s, spent, instance_id, release_id, commit, error)
+        CAST(:commits AS text[]), CAST(:errors AS text[]), CAST(:config_versions AS bigint[])
+    ) AS b (id, attempt, outcome, wait_s, spent, instance_id, release_id, commit, error, config_version)
     WHERE tasks.id = b.id AND tasks.attempt = b.attempt AND tasks.state = 'running'
     RETURNING tasks.id, tasks.algorithm, tasks.attempt, tasks.worker_id, tasks.claimed_at, tasks.wakes_at,
-        b.outcome, b.instance_id, b.release_id, b.commit, b.error
+        b.outcome, b.instance_id, b.release_id, b.commit, b.config_version, b.error
 ), noted AS (
-    INSERT INTO attempts (task_id, attempt, outcome, worker_id, instance_id, release_id, commit, error, started_at)
-    SELECT id, attempt, outcome, worker_id, instance_id, release_id, commit, CAST(error AS jsonb), claimed_at
+    INSERT INTO attempts (task_id, attempt, outcome, worker_id, instance_id, release_id, commit, config_version,
+        error, started_at)
+    SELECT id, attempt, outcome, worker_id, instance_id, release_id, commit, config_version,
+        CAST(error AS jsonb), claimed_at
     FROM returned
 )
 SELECT DISTINCT algorithm FROM returned WHERE wakes_at IS NULL
@@ -134,6 +138,7 @@ async def end(tx: Transaction, ends: Sequence[End], *, before: Sequence[TaskStat
             "instance_ids": [one.served.instance_id for one in ends],
             "release_ids": [one.served.release_id for one in ends],
             "commits": [one.served.commit for one in ends],
+            "config_versions": [one.served.config_version for one in ends],
             "result_keys": [result and result.key for result in results],
             "result_types": [result and result.content_type for result in results],
             "result_sizes": [None if result is None else result.size for result in results],
@@ -165,6 +170,7 @@ async def give_back(tx: Transaction, backs: Sequence[GiveBack]) -> set[str]:
             "instance_ids": [one.served.instance_id for one in backs],
             "release_ids": [one.served.release_id for one in backs],
             "commits": [one.served.commit for one in backs],
+            "config_versions": [one.served.config_version for one in backs],
             "errors": [_error(one.error) for one in backs],
         },
     )
