@@ -17,9 +17,9 @@ from typing import Any
 
 import load
 import resources
+from one_task import task_times
 from pushing import Echo
 from stage import Platform, platform
-from tasks import task_times
 
 GOALS: dict[str, tuple[str, float]] = {
     "push_to_live_p50_s": ("<=", 3.0),

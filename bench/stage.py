@@ -76,14 +76,14 @@ def _algodock(environment: dict[str, str], *arguments: str, check: bool = True) 
     return ended.stdout
 
 
-def _up(environment: dict[str, str]) -> tuple[dict[str, Any], float]:
+def _up(environment: dict[str, str], workers: int) -> tuple[dict[str, Any], float]:
     started = time.perf_counter()
-    told = _algodock(environment, "up", "--json")
+    told = _algodock(environment, "up", "--json", "--workers", str(workers))
     return json.loads(told.strip().splitlines()[-1]), time.perf_counter() - started
 
 
 @contextmanager
-def platform() -> Iterator[Platform]:
+def platform(*, workers: int = 1) -> Iterator[Platform]:
     """Give a platform; one of our own is started twice (the second start is the warm one) and removed at the end."""
     if os.environ.get("ALGODOCK_URL"):
         yield Platform(os.environ["ALGODOCK_URL"], os.environ["ALGODOCK_API_KEY"], None, None, dict(os.environ))
@@ -92,9 +92,9 @@ def platform() -> Iterator[Platform]:
     folder.chmod(0o755)  # algorithms run as another user
     environment = os.environ | {"ALGODOCK_DATA_DIR": str(folder / "data")}
     try:
-        _, fresh_s = _up(environment)
+        _, fresh_s = _up(environment, workers)
         _algodock(environment, "down")
-        told, warm_s = _up(environment)
+        told, warm_s = _up(environment, workers)
         yield Platform(told["url"], told["api_key"], fresh_s, warm_s, environment)
     finally:
         _algodock(environment, "down", check=False)

@@ -1,84 +1,205 @@
-"""A task by REST, one at a time: from the submission until its result can be read."""
+"""``./algodock bench tasks``: how fast tasks go, beside Celery on the same machine in the same run.
+
+It starts a platform of its own with two workers and removes it, unless ALGODOCK_URL and
+ALGODOCK_API_KEY name one.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
+import pathlib
 import statistics
+import sys
+import tempfile
 import time
-import uuid
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-from wire import Answer, Connection, request_bytes
+import growth
+import resources
+from celery_run import celery_tasks_per_s
+from one_task import task_times
+from pushing import Echo
+from stage import Platform, platform
+from submitting import in_batches, one_by_one
+from wire import Connection, request_bytes
 
-if TYPE_CHECKING:
-    from stage import Platform
-
-__all__ = ["TaskTimes", "task_times"]
-
-_WARM_UP = 10
-
-
-@dataclass(frozen=True, slots=True)
-class TaskTimes:
-    """Milliseconds from submission: to the answer 202, to the word that it succeeded, to the result's last byte."""
-
-    accepted_p50_ms: float
-    finished_p50_ms: float
-    result_p50_ms: float
-    result_p95_ms: float
-
-
-class _Client:
-    """One connection to the gateway, and one to wherever results lie."""
-
-    def __init__(self, platform: Platform) -> None:
-        self._platform = platform
-        self._connections: dict[str, Connection] = {}
-
-    def call(self, method: str, url: str, body: object = None) -> Answer:
-        content = b"" if body is None else json.dumps(body).encode()
-        headers = self._platform.headers if url.startswith(self._platform.url) else {}
-        host = urlsplit(url).netloc
-        connection = self._connections.setdefault(host, Connection(url))
-        answer = connection.send(request_bytes(method, url, headers=headers, body=content))
-        return self.call("GET", answer.headers["location"]) if answer.status in {302, 303, 307, 308} else answer
-
-    def close(self) -> None:
-        for connection in self._connections.values():
-            connection.close()
+GOALS: dict[str, tuple[str, float]] = {
+    "ratio": (">=", 1.0),
+    "latency_p50_ms": ("<=", 20.0),
+    "latency_p99_ms": ("<=", 60.0),
+    "submit_batch_per_s": (">=", 1500.0),
+    "submit_single_per_s": (">=", 600.0),
+    "objects_per_s": (">=", 700.0),
+    "growth_ratio": ("<=", 1.2),
+    "memory_ratio": ("<=", 1.05),
+}
+WORKERS = 2
+BATCH = 500
+READERS = 8
+LOOK_EVERY_S = 0.02
+LONGEST_S = 300.0
+WAITING = ("accepted", "queued", "running")
 
 
-def task_times(platform: Platform, algorithm: str, count: int) -> TaskTimes:
-    """Submit ``count`` tasks, each after the one before is read.
+def _say(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def _measure(stage: Platform, scale: float, rounds: int) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="algodock-bench-echo-") as folder:
+        echo = Echo(stage, pathlib.Path(folder))
+        try:
+            _say("pushes the echo that the tasks call")
+            echo.push()
+            figures |= _latency(stage, echo.name, max(50, round(500 * scale)))
+            figures |= _throughput(stage, echo.name, max(500, round(5000 * scale)), rounds)
+            figures |= _growth(stage, echo.name, scale)
+        finally:
+            echo.remove()
+    figures |= _submissions(stage, scale)
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
+
+
+def _latency(stage: Platform, algorithm: str, count: int) -> dict[str, Any]:
+    _say(f"{count} tasks one after the other, each by long poll")
+    times = task_times(stage, algorithm, count)
+    return {
+        "latency_p50_ms": times.finished_p50_ms,
+        "latency_p99_ms": times.finished_p99_ms,
+        "latency_result_p50_ms": times.result_p50_ms,
+        "latency_accepted_p50_ms": times.accepted_p50_ms,
+    }
+
+
+def _throughput(stage: Platform, algorithm: str, count: int, rounds: int) -> dict[str, Any]:
+    """Return the medians of as many rounds: ours, then the peer's, in turns."""
+    ours, peers, objects = [], [], []
+    for number in range(rounds):
+        _say(f"round {number + 1}: {count} tasks by one client, here")
+        rate, landed = _run_tasks(stage, algorithm, count)
+        ours.append(rate)
+        objects.append(landed)
+        _say(f"round {number + 1}: the same by Celery")
+        peers.append(celery_tasks_per_s(count))
+    return {
+        "tasks_per_s": statistics.median(ours),
+        "celery_tasks_per_s": statistics.median(peers),
+        "ratio": statistics.median(mine / theirs for mine, theirs in zip(ours, peers, strict=True)),
+        "objects_per_s": statistics.median(objects),
+    }
+
+
+def _run_tasks(stage: Platform, algorithm: str, count: int) -> tuple[float, float]:
+    """Return tasks a second from the first submission to the last end, and objects a second until all have landed."""
+    with Connection(stage.url) as connection:
+        began = time.perf_counter()
+        ids, _ = in_batches(stage, algorithm, count, batch=BATCH, connections=1)
+        _until(lambda: not any(_some(stage, connection, algorithm, state) for state in WAITING))
+        took = time.perf_counter() - began
+        landed = _until_landed(stage, began)
+    _read_all(stage, ids)
+    return count / took, count / landed
+
+
+def _some(stage: Platform, connection: Connection, algorithm: str, state: str) -> bool:
+    path = f"/api/v1/tasks?algorithm={algorithm}&state={state}&limit=1"
+    return bool(connection.send(request_bytes("GET", stage.url, path=path, headers=stage.headers)).json()["tasks"])
+
+
+def _until(done: Any) -> None:
+    end = time.perf_counter() + LONGEST_S
+    while not done():
+        if time.perf_counter() > end:
+            raise RuntimeError(f"not done after {LONGEST_S:.0f} s")
+        time.sleep(LOOK_EVERY_S)
+
+
+def _until_landed(stage: Platform, began: float) -> float:
+    """Return the seconds from ``began`` until every result's object is written."""
+    url = growth.database_url(stage)
+    _until(lambda: growth.unstored(url) == 0)
+    return time.perf_counter() - began
+
+
+def _read_all(stage: Platform, ids: list[str]) -> None:
+    """Read every result.
 
     Raises:
-        RuntimeError: one did not succeed.
+        RuntimeError: one cannot be read.
     """
-    tasks = f"{platform.url}/api/v1/tasks"
-    times: list[tuple[float, float, float]] = []
-    client = _Client(platform)
-    try:
-        for number in range(_WARM_UP + count):
-            body = {"algorithm": algorithm, "input": {"n": number}, "idempotency_key": uuid.uuid4().hex}
-            begun = time.perf_counter()
-            made = client.call("POST", tasks, body).json()
-            accepted = time.perf_counter()
-            task = client.call("GET", f"{tasks}/{made['id']}?wait=30").json()
-            finished = time.perf_counter()
-            result = client.call("GET", f"{tasks}/{made['id']}/result")
-            read = time.perf_counter()
-            if task["state"] != "succeeded" or result.json()["got"] != {"n": number}:
-                raise RuntimeError(f"task {task} with result {result.status} {result.body[:200]!r}")
-            if number >= _WARM_UP:
-                times.append(((accepted - begun) * 1000, (finished - begun) * 1000, (read - begun) * 1000))
-    finally:
-        client.close()
-    accepted_ms, finished_ms, read_ms = zip(*times, strict=True)
-    return TaskTimes(
-        statistics.median(accepted_ms),
-        statistics.median(finished_ms),
-        statistics.median(read_ms),
-        statistics.quantiles(read_ms, n=20)[18],
-    )
+
+    def read(some: list[str]) -> None:
+        with Connection(stage.url) as connection:
+            for task_id in some:
+                path = f"/api/v1/tasks/{task_id}/result"
+                answer = connection.send(request_bytes("GET", stage.url, path=path, headers=stage.headers))
+                if answer.status not in {200, 307}:
+                    raise RuntimeError(f"the result of {task_id}: {answer.status} {answer.body[:200]!r}")
+
+    with ThreadPoolExecutor(READERS) as pool:
+        list(pool.map(read, [ids[at::READERS] for at in range(READERS)]))
+
+
+def _growth(stage: Platform, algorithm: str, scale: float) -> dict[str, Any]:
+    """Return what a task costs in CPU with many finished rows, over that with few."""
+    count = max(500, round(3000 * scale))
+    costs: dict[int, float] = {}
+    for rows in (10_000, 1_000_000):
+        _say(f"{rows} finished rows")
+        growth.fill(stage, rows - 10_000 if costs else rows)
+        growth.settle(stage)
+        before = growth.cpu_s(stage)
+        _run_tasks(stage, algorithm, count)
+        costs[rows] = (growth.cpu_s(stage) - before) / count * 1000
+    small, large = costs.values()
+    return {"growth_ratio": large / small, "cpu_ms_per_task": small}
+
+
+def _submissions(stage: Platform, scale: float) -> dict[str, Any]:
+    """Return the rates of submissions to an algorithm that nobody runs, and what its queue costs in memory."""
+    name = f"bench-queue-{int(time.time())}"
+    stage.call("POST", "/api/v1/algorithms", {"name": name})
+    _say("submissions alone: one by one, then in batches")
+    single = one_by_one(stage, name, max(500, round(5000 * scale)), connections=8)
+    few = max(1000, round(10_000 * scale))
+    _, rate = in_batches(stage, name, few, batch=1000, connections=2)
+    growth.settle(stage)
+    before = resources.memory(stage.programs())
+    _say("a queue ten times as long")
+    in_batches(stage, name, 9 * few, batch=1000, connections=2)
+    growth.settle(stage)
+    after = resources.memory(stage.programs())
+    small, large = (memory.services_mb + memory.servers_mb for memory in (before, after))
+    return {
+        "submit_single_per_s": single,
+        "submit_batch_per_s": rate,
+        "memory_queued_mb": small,
+        "memory_queued_tenfold_mb": large,
+        "memory_ratio": large / small,
+    }
+
+
+def main() -> int:
+    """Measure and print; exits 1 with ``--check`` when a figure misses its goal."""
+    parser = argparse.ArgumentParser(prog="algodock bench tasks")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parser.add_argument("--check", action="store_true", help="exit with 1 when a figure misses its goal")
+    parser.add_argument("--scale", type=float, default=1.0, help="more or fewer repetitions (default 1)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of throughput, each beside Celery (default 3)")
+    wanted = parser.parse_args()
+    with platform(workers=WORKERS) as stage:
+        figures = _measure(stage, wanted.scale, wanted.rounds)
+    figures["missed"] = [
+        name
+        for name, (relation, goal) in GOALS.items()
+        if not (figures[name] <= goal if relation == "<=" else figures[name] >= goal)
+    ]
+    print(json.dumps(figures) if wanted.json else "\n".join(f"{name:28} {value}" for name, value in figures.items()))
+    return 1 if wanted.check and figures["missed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
