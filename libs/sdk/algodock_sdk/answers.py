@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from algodock_sdk.files import data_url, encode_file, is_picture
 from algodock_sdk.problems import Problem, failure_of
@@ -67,23 +68,66 @@ def _plain(value: Any) -> Any:
         raise TypeError(msg) from error
 
 
-def stream(value: Any, *, trace_id: str | None, on_end: Callable[[BaseException | None], None]) -> StreamingResponse:
-    """Return the events of a generator: ``progress``, ``output``, then ``done``, or ``error`` with a problem."""
-    return StreamingResponse(
-        _events(value, trace_id, on_end),
+def stream(
+    value: Any,
+    *,
+    trace_id: str | None,
+    on_end: Callable[[BaseException | None], None],
+    closed: Callable[[], bool] = lambda: False,
+) -> StreamingResponse:
+    """Return the events of a generator: ``progress``, ``output``, then ``done``, or ``error`` with a problem.
+
+    It goes no step further once ``closed`` says that nobody waits for it.
+    """
+    ended = False
+
+    def end(failure: BaseException | None) -> None:
+        nonlocal ended
+        if not ended:
+            ended = True
+            on_end(failure)
+
+    return _Stream(
+        _events(value, trace_id, end, closed),
+        end,
         media_type="text/event-stream",
         headers={"cache-control": "no-store", "x-accel-buffering": "no"},
     )
 
 
+class _Stream(StreamingResponse):
+    """Ends its generator whatever happens: also when the caller left before the first event, or in the middle."""
+
+    def __init__(
+        self, events: AsyncGenerator[bytes, None], end: Callable[[BaseException | None], None], **options: Any
+    ) -> None:
+        super().__init__(events, **options)
+        self._events = events
+        self._end = end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            try:
+                await self._events.aclose()
+            finally:
+                self._end(None)
+
+
 async def _events(
-    value: Any, trace_id: str | None, on_end: Callable[[BaseException | None], None]
-) -> AsyncIterator[bytes]:
+    value: Any,
+    trace_id: str | None,
+    on_end: Callable[[BaseException | None], None],
+    closed: Callable[[], bool],
+) -> AsyncGenerator[bytes, None]:
     returned: list[Any] = []
     outputs = 0
     failure: BaseException | None = None
     try:
         async for item in value if inspect.isasyncgen(value) else iterate_in_threadpool(_items(value, returned)):
+            if closed():
+                return
             progress = isinstance(item, dict) and "progress" in item and item.keys() <= {"progress", "message"}
             outputs += not progress
             yield _event("progress" if progress else "output", item)

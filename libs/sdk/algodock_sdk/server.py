@@ -1,4 +1,4 @@
-"""The HTTP service around an algorithm: ``/predict``, ``/health``, ``/info``, ``/openapi.json`` and ``/docs``."""
+"""The HTTP service around an algorithm: ``/predict``, ``/cancel``, ``/health``, ``/info`` and its documents."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import platform
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from starlette.applications import Starlette
@@ -23,11 +23,13 @@ from algodock_sdk.answers import answer, is_stream, json_bytes, stream
 from algodock_sdk.bodies import read_input
 from algodock_sdk.heartbeat import Heartbeat, Load
 from algodock_sdk.problems import Problem, failure_of, trace_id_of
+from algodock_sdk.works import Work, Works
 
 __all__ = ["create_app"]
 
 _log = logging.getLogger("algodock_sdk")
 _CLIENT_CLOSED = 499  # nginx's status for "nobody waits for this any more"
+_CANCEL_WAIT_S = 1.0  # a cancel is answered when the work has stopped, or after so long
 
 
 def create_app(algorithm: Algorithm, heartbeat: Heartbeat | None = None, load: Load | None = None) -> Starlette:
@@ -50,6 +52,7 @@ def create_app(algorithm: Algorithm, heartbeat: Heartbeat | None = None, load: L
         lifespan=lifespan,
         routes=[
             Route("/predict", service.predict, methods=["POST"]),
+            Route("/cancel/{task}", service.cancel, methods=["POST"]),
             Route("/health", service.health),
             Route("/info", service.info),
             Route("/openapi.json", service.openapi),
@@ -65,6 +68,7 @@ class _Service:
     def __init__(self, algorithm: Algorithm, load: Load) -> None:
         self._algorithm = algorithm
         self._load = load
+        self._works = Works()
 
     async def predict(self, request: Request) -> Response:
         signature = self._algorithm.signature
@@ -74,11 +78,12 @@ class _Service:
         else:
             args, kwargs = signature.bind(values)
         trace_id = trace_id_of(request.headers.get("traceparent"))
+        work = self._works.begin(request.headers.get("x-algodock-task"))
         self._load.begin()
         result: Any = None
         failure: BaseException | None = None
         try:
-            result = await _while_connected(request, self._call(args, kwargs))
+            result = await _while_connected(request, work, self._call(work, args, kwargs))
         except (Problem, HTTPException) as error:
             failure = error
             raise
@@ -89,8 +94,9 @@ class _Service:
         finally:
             if not is_stream(result):
                 self._load.end(failure)
+                work.end()
         if is_stream(result):
-            return stream(result, trace_id=trace_id, on_end=self._load.end)
+            return stream(result, trace_id=trace_id, on_end=self._end_of(work), closed=lambda: work.closed)
         response: Response = result
         if ignored := signature.ignored(values):
             # Header values are Latin-1, names of JSON fields are not.
@@ -99,12 +105,27 @@ class _Service:
             )
         return response
 
-    async def _call(self, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    async def _call(self, work: Work, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Return the finished response, or the generator that will make it."""
         predict = self._algorithm.predict
         if not self._algorithm.signature.is_async:
-            return await run_in_threadpool(lambda: _answered(predict(*args, **kwargs)))
+            return await run_in_threadpool(work.in_thread, lambda: _answered(predict(*args, **kwargs)))
         return _answered(await predict(*args, **kwargs))
+
+    def _end_of(self, work: Work) -> Callable[[BaseException | None], None]:
+        def end(failure: BaseException | None) -> None:
+            self._load.end(failure)
+            work.end()
+
+        return end
+
+    async def cancel(self, request: Request) -> Response:
+        """Stop a task's work: 200 when it has stopped, 202 while it goes on, 404 when none of it runs here."""
+        task = request.path_params["task"]
+        stopped = await self._works.cancel(task, wait_s=_CANCEL_WAIT_S)
+        if stopped is None:
+            raise Problem(404, "Unknown task", f"nothing of task {task} runs here", code="unknown-task")
+        return _json({"task": task, "state": "stopped" if stopped else "running"}, 200 if stopped else 202)
 
     async def health(self, _: Request) -> Response:
         return _json({"status": "ok", "name": self._algorithm.name, "in_flight": self._load.in_flight})
@@ -141,21 +162,22 @@ def _answered(value: Any) -> Any:
     return value if is_stream(value) else answer(value)
 
 
-async def _while_connected(request: Request, work: Coroutine[Any, Any, Any]) -> Any:
-    """Return what ``work`` returns; cancel it when the caller hangs up, so that a cancelled task really stops.
+async def _while_connected(request: Request, work: Work, call: Coroutine[Any, Any, Any]) -> Any:
+    """Return what ``call`` returns; cancel it when the caller hangs up, so that a cancelled task really stops.
 
     A synchronous ``predict`` cannot be stopped in its thread; its answer is dropped.
     """
-    task = asyncio.ensure_future(work)
+    task = asyncio.ensure_future(call)
+    work.runs_as(task)
     hung_up = asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait({task, hung_up}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
+        if task.done() and not work.closed:
             return task.result()
-        task.cancel()
+        work.close()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        _log.info("the caller hung up, the call was cancelled")
+        _log.info("the caller hung up or cancelled its task: the call was cancelled")
         return Response(status_code=_CLIENT_CLOSED)
     finally:
         hung_up.cancel()
