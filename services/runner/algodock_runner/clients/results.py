@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
 
+from algodock_common import failpoints
 from algodock_common.storage import ObjectStoreFailed, ObjectStoreUnavailable, checked_key
 from algodock_runner.clients.s3_signing import signed_put
 
@@ -59,6 +60,7 @@ class SignedResults:
                 allow_redirects=False,
             ) as response:
                 if response.status == HTTPStatus.OK:
+                    failpoints.reach("result.uploaded")
                     return
                 said = (await response.content.read(500)).decode(errors="replace")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import Counter
 
+from algodock_common import failpoints
 from algodock_common.errors import AlgoDockError
 from algodock_common.observability import span
 from algodock_common.outages import is_infrastructure
@@ -146,6 +147,7 @@ class CallbackSender:
                 body = callback_body(due)
                 headers = signed_headers(secret, webhook_id(due.task_id), int(time.time()), body)
                 answer = await self._target.post(due.url, body, headers)
+                failpoints.reach("callback.sent")
             verdict = verdict_of(answer, due.attempts)
             handle.set(http__response__status_code=answer.status, algodock__callback=verdict.state)
             if answer.error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import Counter
 
+from algodock_common import failpoints
 from algodock_common.messaging.retry import RetryPolicy
 from algodock_common.outages import is_infrastructure, is_shortage
 from algodock_runner.repository import fence
@@ -105,6 +106,8 @@ class Ledger:
         async with self._db.transaction() as tx:
             counted = await fence.end(tx, ends, before=fence.RUNNING, gateway_url=self._gateway_url)
             due = await fence.give_back(tx, backs)
+        if counted:
+            failpoints.reach("worker.committed")
         self._bell.ring(due)
         if counted:
             self._ended()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 from prometheus_client import Gauge, Histogram
 
+from algodock_common import failpoints
 from algodock_common.observability import span
 from algodock_common.outages import is_infrastructure
 from algodock_runner.domain.retry import task_error
@@ -157,6 +158,8 @@ class Pool:
         asked = time.monotonic()
         async with self._db.transaction() as tx:
             claims = await claim(tx, worker_id=self._worker_id, slots=slots, room=room, lease_s=self._settings.lease_s)
+        if claims:
+            failpoints.reach("worker.claimed")
         taken: dict[str, int] = {}
         for one in claims:
             taken[one.algorithm] = taken.get(one.algorithm, 0) + 1
