@@ -1,15 +1,15 @@
-"""Reading tasks and asking them to stop."""
+"""Reading tasks."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from algodock_common.events import TASK_TERMINAL_STATES
-from algodock_runner.domain.errors import TaskEnded, TaskHasNoResult, UnknownTask
-from algodock_runner.domain.retry import task_error
-from algodock_runner.repository import fence, tasks
+from algodock_runner.domain.errors import TaskHasNoResult, UnknownTask
+from algodock_runner.domain.timeline import Timeline, transitions
+from algodock_runner.repository import tasks, timeline
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from algodock_common.database import Database
@@ -47,6 +47,30 @@ class Desk:
         async with self._db.read() as session:
             return await tasks.listed(session, wanted, gateway_url=self._gateway_url)
 
+    async def timeline(self, task_id: UUID, *, owner: str | None, after: int = -1) -> Timeline:
+        """Return the steps of a task behind number ``after``; of very many the first, and where to go on.
+
+        Raises:
+            UnknownTask: there is none that ``owner`` may see.
+        """
+        async with self._db.read() as session:
+            found = _known(await timeline.history(session, task_id, owner=owner, after=after), task_id)
+        steps = transitions(found, after=after)
+        return Timeline(
+            id=found.id,
+            state=found.state,
+            algorithm=found.algorithm,
+            attempt=found.attempt,
+            transitions=steps,
+            next=steps[-1].index if found.more else None,
+        )
+
+    async def standing(self, ids: Sequence[UUID]) -> dict[UUID, str]:
+        """Return how each of these tasks stands, as one word that changes with every step."""
+        async with self._db.read() as session:
+            found = await timeline.standing(session, ids)
+        return {id_: f"{state}/{attempt}" for id_, (state, attempt) in found.items()}
+
     async def result(self, task_id: UUID, *, owner: str | None) -> StoredResult:
         """Return where the result lies, with its bytes when it is small.
 
@@ -64,28 +88,6 @@ class Desk:
     async def link(self, result: StoredResult) -> str:
         """Return a link that reads the result from the object store for a while."""
         return await self._store.presigned_get(result.key, self._limits.result_link_s)
-
-    async def cancel(self, task_id: UUID, *, owner: str | None) -> TaskView:
-        """Cancel a task: a waiting one at once; a running one is told to stop, and is cancelled when it has.
-
-        Asking again changes nothing.
-
-        Raises:
-            UnknownTask: there is no such task.
-            TaskEnded: it has ended otherwise.
-        """
-        async with self._db.transaction() as tx:
-            state, attempt = _known(await tasks.lock(tx, task_id, owner=owner), task_id)
-            if state in fence.WAITING:
-                error = task_error("Cancelled", "cancelled before it ran")
-                ended = fence.End(task_id, attempt, "cancelled", error=error)
-                await fence.end(tx, [ended], before=fence.WAITING, gateway_url=self._gateway_url)
-            elif state in fence.RUNNING:
-                await tasks.request_cancel(tx, task_id)
-            elif state in TASK_TERMINAL_STATES and state != "cancelled":
-                msg = f"The task has already {state}." if state != "failed" else "The task has failed already."
-                raise TaskEnded(msg, state=state)
-        return await self.get(task_id, owner=owner)
 
 
 def _known(found: Found | None, task_id: UUID) -> Found:
