@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from algodock_common.events import TaskRequest
 
-__all__ = ["JSON", "NewTask", "new_task"]
+__all__ = ["JSON", "NewTask", "StoredBody", "input_key", "merged_input", "new_task"]
 
 JSON = "application/json"
 METADATA_ENTRIES = 64
@@ -24,13 +24,24 @@ METADATA_CHARACTERS = 8192
 
 
 @dataclass(frozen=True, slots=True)
+class StoredBody:
+    """A body that lies in the object store already; ``digest`` is a hash of all that is in it."""
+
+    key: str
+    content_type: str
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class NewTask:
-    """A task that is about to be accepted. ``body`` is what the algorithm's ``/predict`` will get."""
+    """A task that is about to be accepted. ``body``, or what lies at ``body_key``, is what ``/predict`` will get."""
 
     id: UUID
     owner: str
     algorithm: str
+    version: str | None
     body: bytes = field(repr=False)
+    body_key: str | None
     content_type: str
     request_hash: bytes
     idempotency_key: str | None
@@ -42,13 +53,27 @@ class NewTask:
     metadata: dict[str, str]
     callback_url: str | None
     traceparent: str | None
+    rerun_of: UUID | None = None
 
 
-def new_task(request: TaskRequest, *, owner: str, traceparent: str | None, default_key: str | None = None) -> NewTask:
+def input_key(task_id: UUID) -> str:
+    """Return the object-store key of a task's input where that is too large for its row."""
+    return f"tasks/{task_id}/input"
+
+
+def new_task(
+    request: TaskRequest,
+    *,
+    owner: str,
+    traceparent: str | None,
+    default_key: str | None = None,
+    stored: StoredBody | None = None,
+    rerun_of: UUID | None = None,
+) -> NewTask:
     """Check ``request`` and make the task of it.
 
     ``default_key`` is the idempotency key of a request that names none (a message's event id, so
-    that a message delivered twice is one task).
+    that a message delivered twice is one task). ``stored`` is its body where that came with files.
 
     Raises:
         InvalidTask: params and input do not merge, a text cannot be stored, or a number is no JSON.
@@ -64,9 +89,11 @@ def new_task(request: TaskRequest, *, owner: str, traceparent: str | None, defau
         id=uuid7(),
         owner=owner,
         algorithm=request.algorithm,
-        body=_encode(_merged(request)),
-        content_type=JSON,
-        request_hash=_request_hash(request),
+        version=request.version.lower() if request.version else None,
+        body=_encode(merged_input(request)) if stored is None else b"",
+        body_key=None if stored is None else stored.key,
+        content_type=JSON if stored is None else stored.content_type,
+        request_hash=_request_hash(request, b"" if stored is None else stored.digest),
         idempotency_key=request.idempotency_key or default_key,
         priority=request.priority,
         not_before=not_before,
@@ -76,11 +103,16 @@ def new_task(request: TaskRequest, *, owner: str, traceparent: str | None, defau
         metadata=request.metadata,
         callback_url=request.callback_url,
         traceparent=traceparent,
+        rerun_of=rerun_of,
     )
 
 
-def _merged(request: TaskRequest) -> object:
-    """Return the algorithm's input with the parameters merged over it."""
+def merged_input(request: TaskRequest) -> object:
+    """Return the algorithm's input with the parameters merged over it.
+
+    Raises:
+        InvalidTask: they do not merge.
+    """
     if request.params is None:
         return request.input
     if "input" not in request.model_fields_set:
@@ -92,16 +124,17 @@ def _merged(request: TaskRequest) -> object:
     return merged
 
 
-def _request_hash(request: TaskRequest) -> bytes:
+def _request_hash(request: TaskRequest, files: bytes) -> bytes:
     """Return a hash that equal requests share, whatever the order of their keys and whichever inlet they took.
 
-    Fields that are not set do not count, so a field added later changes no old hash.
+    Fields that are not set do not count, so a field added later changes no old hash. ``files`` is the
+    digest of what came with it.
     """
     said = request.model_dump(include=request.model_fields_set - {"idempotency_key"}, exclude_defaults=True)
     for name in ("not_before", "deadline"):
         if said.get(name) is not None:
             said[name] = _utc(said[name]).isoformat()  # type: ignore[union-attr]  # it is not None
-    return hashlib.sha256(_encode(said, sort_keys=True)).digest()
+    return hashlib.sha256(_encode(said, sort_keys=True) + files).digest()
 
 
 def _encode(value: object, *, sort_keys: bool = False) -> bytes:

@@ -86,6 +86,8 @@ class TaskView(BaseModel):
     attempt: int
     max_attempts: int
     priority: int
+    version: str | None
+    rerun_of: UUID | None
     idempotency_key: str | None
     release_id: UUID | None
     commit: str

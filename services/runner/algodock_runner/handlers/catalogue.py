@@ -10,9 +10,11 @@ from uuid import UUID
 from algodock_common.database import accept_once
 from algodock_runner.domain.algorithms import KnownAlgorithm
 from algodock_runner.domain.errors import UnknownAlgorithm
-from algodock_runner.repository.algorithms import find_algorithm, remember
+from algodock_runner.repository.algorithms import find_algorithms, remember
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from algodock_common.database import Database
     from algodock_common.events import AlgorithmChanged, Event
     from algodock_runner.clients.gateway import Gateway
@@ -45,25 +47,44 @@ class Catalogue:
     async def resolve(self, reference: str) -> KnownAlgorithm:
         """Return the algorithm that a name or id stands for.
 
-        One that is not known yet may have been made a moment ago: then the gateway is asked.
-
         Raises:
             UnknownAlgorithm: there is none, or it is archived.
             Unavailable: the gateway would have to be asked and does not answer.
         """
-        seen = self._seen.get(reference)
-        if seen is not None and seen[0] > time.monotonic():
-            return seen[1]
-        found = await self._find(reference)
+        found = (await self.resolve_all([reference]))[reference]
+        if isinstance(found, UnknownAlgorithm):
+            raise found
+        return found
+
+    async def resolve_all(self, references: Collection[str]) -> dict[str, KnownAlgorithm | UnknownAlgorithm]:
+        """Return what names or ids stand for, or why they stand for nothing.
+
+        One that is not known yet may have been made a moment ago: then the gateway is asked, once
+        for all of them.
+
+        Raises:
+            Unavailable: the gateway would have to be asked and does not answer.
+        """
+        now = time.monotonic()
+        answers: dict[str, KnownAlgorithm | UnknownAlgorithm] = {}
+        for reference in references:
+            seen = self._seen.get(reference)
+            if seen is not None and seen[0] > now:
+                answers[reference] = seen[1]
+        new = [reference for reference in references if reference not in answers]
+        if new:
+            found = await self._find(new)
+            if len(found) < len(new):
+                await self._read_after(self._readings_begun)
+                found = await self._find(new)
+            answers |= {reference: self._judged(reference, found.get(reference)) for reference in new}
+        return answers
+
+    def _judged(self, reference: str, found: KnownAlgorithm | None) -> KnownAlgorithm | UnknownAlgorithm:
         if found is None:
-            await self._read_after(self._readings_begun)
-            found = await self._find(reference)
-        if found is None:
-            msg = f"There is no algorithm {reference!r}."
-            raise UnknownAlgorithm(msg)
+            return UnknownAlgorithm(f"There is no algorithm {reference!r}.")
         if found.archived:
-            msg = f"The algorithm {reference!r} is archived and takes no more tasks."
-            raise UnknownAlgorithm(msg)
+            return UnknownAlgorithm(f"The algorithm {reference!r} is archived and takes no more tasks.")
         if len(self._seen) >= REMEMBERED:
             self._seen.clear()
         self._seen[reference] = (time.monotonic() + REMEMBER_S, found)
@@ -87,10 +108,17 @@ class Catalogue:
             async with self._db.transaction() as tx:
                 await remember(tx, snapshot)
 
-    async def _find(self, reference: str) -> KnownAlgorithm | None:
-        try:
-            as_id = UUID(reference)
-        except ValueError:
-            as_id = None
+    async def _find(self, references: Collection[str]) -> dict[str, KnownAlgorithm]:
+        ids = {reference: id_ for reference in references if (id_ := _as_id(reference)) is not None}
         async with self._db.read() as session:
-            return await find_algorithm(session, reference, as_id)
+            rows = await find_algorithms(session, list(references), list(ids.values()))
+        by_id = {row.id: row for row in rows}
+        found = {reference: by_id[id_] for reference, id_ in ids.items() if id_ in by_id}
+        return found | {row.name: row for row in rows if row.name in references}
+
+
+def _as_id(reference: str) -> UUID | None:
+    try:
+        return UUID(reference)
+    except ValueError:
+        return None

@@ -1,37 +1,49 @@
-"""Accepting a task, by REST or by Kafka: when this returns, the row is committed.
+"""Accepting tasks, by REST or by Kafka: when this returns, the rows are committed.
 
 Nothing here waits for the broker: the bell and the events leave after the commit.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client import Counter
 
 from algodock_common.errors import AlgoDockError
-from algodock_common.events import TaskAccepted
 from algodock_common.observability import current_traceparent
-from algodock_runner.domain.addresses import check_callback_url
 from algodock_runner.domain.errors import IdempotencyConflict, TaskInputTooLarge, UnknownAlgorithm
-from algodock_runner.domain.requests import new_task
-from algodock_runner.repository import tasks
+from algodock_runner.domain.requests import input_key, new_task
+from algodock_runner.handlers.intake import Intake
+from algodock_runner.repository.accept import find_by_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from uuid import UUID
+
     from algodock_common.database import Database
     from algodock_common.events import TaskRequest
     from algodock_common.storage import ObjectStore
-    from algodock_runner.domain.requests import NewTask
+    from algodock_runner.domain.requests import NewTask, StoredBody
     from algodock_runner.domain.tasks import TaskView
     from algodock_runner.handlers.bell import Bell
     from algodock_runner.handlers.catalogue import Catalogue
     from algodock_runner.settings import CallbackSettings, TaskSettings
 
-__all__ = ["Submission"]
+__all__ = ["Made", "Submission"]
+
+UPLOADS_AT_ONCE = 8
 
 SUBMITTED = Counter("algodock_tasks_submitted_total", "Submissions by what became of them", ["outcome"])
+
+
+class Made(NamedTuple):
+    """The task of a request, and whether the request made it or one before."""
+
+    view: TaskView
+    new: bool
 
 
 class Submission:
@@ -52,101 +64,165 @@ class Submission:
         self._db = db
         self._store = store
         self._catalogue = catalogue
-        self._bell = bell
+        self._intake = Intake(db, bell, longest_wait_s=limits.longest_wait_s, gateway_url=gateway_url)
         self._limits = limits
         self._callbacks = callbacks
         self._gateway_url = gateway_url
+        self._uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
 
     async def submit(
-        self, request: TaskRequest, *, owner: str, default_key: str | None = None
-    ) -> tuple[TaskView, bool]:
-        """Accept ``request`` for ``owner`` (an API key's id); return the task, and whether it is new.
+        self,
+        request: TaskRequest,
+        *,
+        owner: str,
+        default_key: str | None = None,
+        stored: StoredBody | None = None,
+        rerun_of: UUID | None = None,
+    ) -> Made:
+        """Accept ``request`` for ``owner`` (an API key's id).
 
         With an idempotency key that the owner used for the same request before, the task of then is
-        returned, however far it has come.
+        returned, however far it has come. ``default_key`` is the key of a request that names none.
+        ``stored`` is a body that lies in the object store already; whoever put it there removes it
+        unless the task is new.
 
         Raises:
             InvalidTask, CallbackAddressRefused, TaskInputTooLarge: the request is wrong.
             UnknownAlgorithm: nobody knows what should run it.
             IdempotencyConflict: the key was used for another request.
         """
+        task = self._checked(request, owner=owner, default_key=default_key, stored=stored, rerun_of=rerun_of)
+        (made,) = await self._accept([task])
+        if isinstance(made, AlgoDockError):
+            raise made
+        return made
+
+    async def submit_all(
+        self, requests: Sequence[TaskRequest | AlgoDockError], *, owner: str
+    ) -> list[Made | AlgoDockError]:
+        """Accept many requests at once; return in their order the tasks, or why one was refused.
+
+        Those that can be accepted are, in one transaction. A request that is an error already stays one.
+        """
+        answers: list[Made | AlgoDockError | NewTask] = []
+        for request in requests:
+            try:
+                answers.append(request if isinstance(request, AlgoDockError) else self._checked(request, owner=owner))
+            except AlgoDockError as error:
+                answers.append(error)
+        tasks = [one for one in answers if not isinstance(one, Made | AlgoDockError)]
+        made = iter(await self._accept(tasks) if tasks else ())
+        return [one if isinstance(one, Made | AlgoDockError) else next(made) for one in answers]
+
+    def _checked(
+        self,
+        request: TaskRequest,
+        *,
+        owner: str,
+        default_key: str | None = None,
+        stored: StoredBody | None = None,
+        rerun_of: UUID | None = None,
+    ) -> NewTask:
         if request.callback_url is not None:
-            check_callback_url(request.callback_url, allow_private=self._callbacks.allow_private)
-        task = new_task(request, owner=owner, traceparent=current_traceparent(), default_key=default_key)
+            self._callbacks.destinations.check_url(request.callback_url)
+        task = new_task(
+            request,
+            owner=owner,
+            traceparent=current_traceparent(),
+            default_key=default_key,
+            stored=stored,
+            rerun_of=rerun_of,
+        )
         if len(task.body) > self._limits.max_input_bytes:
             msg = f"The input is {len(task.body)} bytes, {self._limits.max_input_bytes} are allowed."
             raise TaskInputTooLarge(msg)
-        try:
-            algorithm = await self._catalogue.resolve(task.algorithm)
-        except UnknownAlgorithm:
-            made = await self._made_before(task)  # what was accepted stays accepted
-            if made is None:
-                raise
-            return made, False
-        task = replace(task, algorithm=algorithm.name)
-        view = await self._accept(task)
-        if view is not None:
-            SUBMITTED.labels("accepted").inc()
-            if view.state == "queued":
-                self._bell.ring([view.algorithm])
-            return view, True
-        made = await self._made_before(task)
-        if made is None:  # it was there a moment ago
-            msg = "The task with this idempotency key has just been removed; submit again."
-            raise IdempotencyConflict(msg)
-        return made, False
+        return task
 
-    async def _accept(self, task: NewTask) -> TaskView | None:
-        body_key = None
-        if len(task.body) > self._limits.inline_input_bytes:
-            if await self._made_before(task) is not None:
-                return None
-            body_key = f"tasks/{task.id}/input"
-            await self._store.put(body_key, task.body, task.content_type)
-        try:
-            async with self._db.transaction() as tx:
-                view = await tasks.accept(
-                    tx,
-                    task,
-                    body_key=body_key,
-                    longest_wait_s=self._limits.longest_wait_s,
-                    gateway_url=self._gateway_url,
-                )
-                if view is not None:
-                    tx.emit(
-                        TaskAccepted(
-                            id=view.id,
-                            idempotency_key=view.idempotency_key,
-                            state=view.state,
-                            algorithm=view.algorithm,
-                        )
-                    )
-        except BaseException:
-            await self._discard(body_key)
-            raise
-        if view is None:
-            await self._discard(body_key)
-        return view
-
-    async def _made_before(self, task: NewTask) -> TaskView | None:
-        if task.idempotency_key is None:
-            return None
-        async with self._db.read() as session:
-            found = await tasks.find_by_key(
-                session, owner=task.owner, key=task.idempotency_key, gateway_url=self._gateway_url
+    async def _accept(self, tasks: Sequence[NewTask]) -> list[Made | AlgoDockError]:
+        """Accept the tasks of one owner; what is wrong with one of them is its answer."""
+        answers: dict[UUID, Made | AlgoDockError] = {}
+        fine = await self._known(tasks, answers)
+        large = {task.id for task in fine if len(task.body) > self._limits.inline_input_bytes}
+        # What was accepted stays accepted, whatever is refused now; and no body is stored a second time.
+        answers |= await self._made_before([task for task in tasks if task.id in answers or task.id in large])
+        fine = [task for task in fine if task.id not in answers]
+        if large:
+            stored = await asyncio.gather(
+                *(self._with_stored_body(task) if task.id in large else _done(task) for task in fine)
             )
-        if found is None:
-            return None
-        view, request_hash = found
-        if request_hash != task.request_hash:
-            SUBMITTED.labels("conflict").inc()
-            msg = f"The idempotency key {task.idempotency_key!r} was used for another request."
-            raise IdempotencyConflict(msg, task_id=str(view.id))
-        SUBMITTED.labels("repeated").inc()
-        return view
+            answers |= {
+                task.id: error for task, error in zip(fine, stored, strict=True) if isinstance(error, AlgoDockError)
+            }
+            fine = [task for task in stored if not isinstance(task, AlgoDockError)]
+        mine = {task.id: task.body_key for task in fine if task.body_key and task.id in large}
+        try:
+            views = await self._intake.accept(fine) if fine else []
+        except BaseException:
+            await self._discard(mine.values())
+            raise
+        answers |= {task.id: Made(view, new=True) for task, view in zip(fine, views, strict=True) if view is not None}
+        SUBMITTED.labels("accepted").inc(sum(view is not None for view in views))
+        lost = [task for task, view in zip(fine, views, strict=True) if view is None]
+        if lost:
+            answers |= {task.id: _gone() for task in lost} | await self._made_before(lost)
+            await self._discard(mine[task.id] for task in lost if task.id in mine)
+        return [answers[task.id] for task in tasks]
 
-    async def _discard(self, body_key: str | None) -> None:
-        """Remove an input that no row names; what stays behind costs room, nothing else."""
-        if body_key is not None:
+    async def _known(self, tasks: Sequence[NewTask], answers: dict[UUID, Made | AlgoDockError]) -> list[NewTask]:
+        """Return the tasks whose algorithms are known, by their names; the others get their answer."""
+        algorithms = await self._catalogue.resolve_all({task.algorithm for task in tasks})
+        known = []
+        for task in tasks:
+            found = algorithms[task.algorithm]
+            if isinstance(found, UnknownAlgorithm):
+                answers[task.id] = found
+            else:
+                known.append(task if task.algorithm == found.name else replace(task, algorithm=found.name))
+        return known
+
+    async def _made_before(self, tasks: Sequence[NewTask]) -> dict[UUID, Made | AlgoDockError]:
+        """Return by id the answers to tasks whose owner has used their idempotency keys."""
+        keys = [task.idempotency_key for task in tasks if task.idempotency_key is not None]
+        if not keys:
+            return {}
+        async with self._db.read() as session:
+            found = await find_by_keys(session, owner=tasks[0].owner, keys=keys, gateway_url=self._gateway_url)
+        answers: dict[UUID, Made | AlgoDockError] = {}
+        for task in tasks:
+            if task.idempotency_key not in found:
+                continue
+            view, request_hash = found[task.idempotency_key]
+            if request_hash == task.request_hash:
+                SUBMITTED.labels("repeated").inc()
+                answers[task.id] = Made(view, new=False)
+            else:
+                SUBMITTED.labels("conflict").inc()
+                msg = f"The idempotency key {task.idempotency_key!r} was used for another request."
+                answers[task.id] = IdempotencyConflict(msg, task_id=str(view.id))
+        return answers
+
+    async def _with_stored_body(self, task: NewTask) -> NewTask | AlgoDockError:
+        """Put a body into the object store that is too large for its row."""
+        key = input_key(task.id)
+        try:
+            async with self._uploads:
+                await self._store.put(key, task.body, task.content_type)
+        except AlgoDockError as error:
+            return error
+        return replace(task, body_key=key)
+
+    async def _discard(self, keys: Iterable[str]) -> None:
+        """Remove inputs that no row names; what stays behind costs room, nothing else."""
+        for key in keys:
             with contextlib.suppress(AlgoDockError):
-                await self._store.remove(body_key)
+                await self._store.remove(key)
+
+
+async def _done(task: NewTask) -> NewTask:
+    return task
+
+
+def _gone() -> IdempotencyConflict:
+    """Answer for a key that was taken a moment ago and is free now."""
+    msg = "The task with this idempotency key has just been removed; submit again."
+    return IdempotencyConflict(msg)

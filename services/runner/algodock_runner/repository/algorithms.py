@@ -9,14 +9,14 @@ import sqlalchemy as sa
 from algodock_runner.domain.algorithms import KnownAlgorithm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from uuid import UUID
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from algodock_common.database import Transaction
 
-__all__ = ["find_algorithm", "remember"]
+__all__ = ["find_algorithms", "remember"]
 
 _REMEMBER = sa.text("""
 INSERT INTO algorithms AS a (id, name, state, owner) VALUES (:id, :name, :state, :owner)
@@ -25,7 +25,8 @@ WHERE (a.id, a.state, a.owner) IS DISTINCT FROM (:id, :state, :owner)
 """)
 
 _FIND = sa.text("""
-SELECT id, name, state, owner FROM algorithms WHERE name = :reference OR id = CAST(:id AS uuid)
+SELECT id, name, state, owner FROM algorithms
+WHERE name = ANY(CAST(:names AS text[])) OR id = ANY(CAST(:ids AS uuid[]))
 """)
 
 
@@ -35,7 +36,7 @@ async def remember(tx: Transaction, algorithms: Iterable[KnownAlgorithm]) -> Non
         await tx.session.execute(_REMEMBER, {"id": one.id, "name": one.name, "state": one.state, "owner": one.owner})
 
 
-async def find_algorithm(session: AsyncSession, reference: str, as_id: UUID | None) -> KnownAlgorithm | None:
-    """Return the algorithm of this name or id."""
-    row = (await session.execute(_FIND, {"reference": reference, "id": as_id})).mappings().first()
-    return None if row is None else KnownAlgorithm(**row)
+async def find_algorithms(session: AsyncSession, names: Sequence[str], ids: Sequence[UUID]) -> list[KnownAlgorithm]:
+    """Return the algorithms with these names and ids."""
+    rows = await session.execute(_FIND, {"names": names, "ids": ids})
+    return [KnownAlgorithm(**row) for row in rows.mappings()]

@@ -38,10 +38,10 @@ async def submit(
 ) -> TaskView:
     """Accept a task: 202, or 200 with the task of the same idempotency key and body."""
     limit = request.app.state.settings.tasks.max_input_bytes + ENVELOPE_BYTES
-    view, new = await submission.submit(_task_request(await _body(request, limit)), owner=identity.key_id)
-    if not new:
+    made = await submission.submit(_task_request(await _body(request, limit)), owner=identity.key_id)
+    if not made.new:
         response.status_code = status.HTTP_200_OK
-    return view
+    return made.view
 
 
 async def _body(request: Request, limit: int) -> bytes:
