@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from algodock_gateway.clients.upstream import CannotConnect, Origin, Pool
-from algodock_gateway.routes.asyncapi import asyncapi_document
 from algodock_gateway.routes.headers import request_head
 
 
@@ -43,13 +42,3 @@ def test_only_a_trusted_edges_word_on_scheme_and_host_counts() -> None:
     assert b"x-forwarded-proto: http\r\nx-forwarded-host: dock.example.com\r\n" in stranger
     edge = request_head(SCOPE, origin, target=b"/x", length=0, proxies=frozenset({"10.0.0.9"}))
     assert b"x-forwarded-proto: https\r\nx-forwarded-host: edge\r\n" in edge
-
-
-def test_the_asyncapi_document_refers_only_to_what_it_has() -> None:
-    document = asyncapi_document(title="t", version="1", bootstrap="h:1")
-    text = str(document)
-    for part in text.split("'$ref': '")[1:]:
-        node: object = document
-        for key in part.split("'")[0].removeprefix("#/").split("/"):
-            assert isinstance(node, dict)
-            node = node[key]

@@ -60,15 +60,15 @@ class Event(BaseModel, Generic[Data]):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    specversion: str = Field(default="1.0", pattern=r"^1\.")
-    id: str = Field(min_length=1, max_length=255)
-    source: str = Field(min_length=1, max_length=255)
-    type: str = Field(min_length=1, max_length=255)
-    subject: str | None = None
+    specversion: str = Field(default="1.0", pattern=r"^1\.", description="of CloudEvents")
+    id: str = Field(min_length=1, max_length=255, description="the same again means the same event")
+    source: str = Field(min_length=1, max_length=255, description="who says so: /gateway, /runner, …")
+    type: str = Field(min_length=1, max_length=255, description="the topic and the version of its data")
+    subject: str | None = Field(default=None, description="what it is about")
     time: datetime = Field(default_factory=lambda: datetime.now(UTC))
     datacontenttype: str = "application/json"
-    traceparent: str | None = None
-    sequence: Sequence = 0
+    traceparent: str | None = Field(default=None, description="W3C trace context of what caused it")
+    sequence: Sequence = Field(default=0, description="grows per subject; 0: changes no state")
     data: Data
 
     @classmethod

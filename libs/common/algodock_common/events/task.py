@@ -33,19 +33,39 @@ class TaskRequest(BaseModel):
     in seconds; without it the algorithm's own holds.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "algorithm": "text-classify",
+                    "input": {"input_data": ["The screen broke after a week"], "batch_id": "test_001"},
+                    "idempotency_key": "test-001",
+                }
+            ]
+        },
+    )
 
-    algorithm: str = Field(min_length=1, max_length=63)
-    input: Any = None
-    params: dict[str, Any] | None = None
-    callback_url: str | None = Field(default=None, max_length=2048, pattern=r"^https?://")
-    idempotency_key: str | None = Field(default=None, min_length=1, max_length=255)
-    priority: int = Field(default=0, ge=-100, le=100)
-    not_before: datetime | None = None
-    deadline: datetime | None = None
-    timeout: float | None = Field(default=None, gt=0, le=86_400)
-    max_attempts: int = Field(default=3, ge=1, le=20)
-    metadata: dict[str, str] = Field(default_factory=dict)
+    algorithm: str = Field(min_length=1, max_length=63, description="the algorithm's name")
+    version: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-fA-F]{7}[0-9a-fA-F-]{0,57}$",
+        description="only this release: its id, or the beginning of its commit (at least 7 characters)",
+    )
+    input: Any = Field(default=None, description="the body of its predict, as it stands")
+    params: dict[str, Any] | None = Field(default=None, description="merged over an input that is an object")
+    callback_url: str | None = Field(
+        default=None, max_length=2048, pattern=r"^https?://", description="gets the signed task.finished"
+    )
+    idempotency_key: str | None = Field(
+        default=None, min_length=1, max_length=255, description="the same again is the same task"
+    )
+    priority: int = Field(default=0, ge=-100, le=100, description="higher goes first")
+    not_before: datetime | None = Field(default=None, description="not to be begun earlier")
+    deadline: datetime | None = Field(default=None, description="expired, when it has not begun by then")
+    timeout: float | None = Field(default=None, gt=0, le=86_400, description="seconds one attempt may take")
+    max_attempts: int = Field(default=3, ge=1, le=20, description="first attempt and retries together")
+    metadata: dict[str, str] = Field(default_factory=dict, description="comes back with the result")
 
 
 class TaskRequested(TaskRequest, EventData):
@@ -92,19 +112,19 @@ class TaskFinished(EventData):
 
     topic: ClassVar[str] = "task.finished"
 
-    id: UUID
-    idempotency_key: str | None = None
-    state: TaskState
+    id: UUID = Field(description="the task")
+    idempotency_key: str | None = Field(default=None, description="as it was submitted with")
+    state: TaskState = Field(description="a terminal one: succeeded, failed, cancelled or expired")
     algorithm: AlgorithmName
-    release_id: UUID | None = None
-    commit: str = ""
-    attempt: int = 0
-    result_url: str | None = None
+    release_id: UUID | None = Field(default=None, description="the release that served it")
+    commit: str = Field(default="", description="the release's commit")
+    attempt: int = Field(default=0, description="the attempt that counted")
+    result_url: str | None = Field(default=None, description="where the result is read, with an API key")
     result_content_type: str | None = None
     result_bytes: int | None = None
-    result: Any = None
-    error: TaskError | None = None
-    metadata: dict[str, str] = Field(default_factory=dict)
+    result: Any = Field(default=None, description="a small JSON result itself")
+    error: TaskError | None = Field(default=None, description="why it did not succeed")
+    metadata: dict[str, str] = Field(default_factory=dict, description="as it was submitted with")
     finished_at: datetime | None = None
 
     def subject(self) -> str:

@@ -1,8 +1,7 @@
-"""The events as a document: AsyncAPI 3.0 made from the flow table, and a page that shows it."""
+"""The events as a document for programs: AsyncAPI 3.0, made from the flow table."""
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
@@ -10,9 +9,11 @@ from pydantic import TypeAdapter
 from algodock_common.events import FLOW, Event
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from algodock_common.events import Step
 
-__all__ = ["asyncapi_document", "asyncapi_page"]
+__all__ = ["asyncapi_document", "data_schema", "envelope_schema", "message_name"]
 
 _SCHEMAS = "#/components/schemas/"
 
@@ -25,10 +26,12 @@ def asyncapi_document(*, title: str, version: str, bootstrap: str) -> dict[str, 
     schemas: dict[str, Any] = {}
     for step in FLOW:
         schema = TypeAdapter(Event[step.event]).json_schema(  # type: ignore[name-defined]  # chosen at run time
-            mode="serialization", ref_template=_SCHEMAS + "{model}"
+            # What is written by others is what they must give; what we write is what is always there.
+            mode="validation" if step.public else "serialization",
+            ref_template=_SCHEMAS + "{model}",
         )
         schemas |= schema.pop("$defs", {})
-        schemas[_message(step)] = schema
+        schemas[envelope_schema(step)] = schema
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -41,21 +44,33 @@ def asyncapi_document(*, title: str, version: str, bootstrap: str) -> dict[str, 
         "channels": {step.topic: _channel(step) for step in FLOW},
         "operations": {name: operation for step in FLOW for name, operation in _operations(step).items()},
         "components": {
-            "messages": {_message(step): _message_object(step) for step in FLOW},
+            "messages": {message_name(step): _message_object(step) for step in FLOW},
             "schemas": schemas,
         },
     }
 
 
-def _message(step: Step) -> str:
+def message_name(step: Step) -> str:
+    """Return the name of a step's message, which is also its data's schema."""
     return step.event.__name__
+
+
+def envelope_schema(step: Step) -> str:
+    """Return the name of the schema of a step's whole message: the CloudEvent with its data."""
+    return f"{step.event.__name__}Event"
+
+
+def data_schema(document: Mapping[str, Any], step: Step) -> dict[str, Any]:
+    """Return the schema of a step's data."""
+    schema: dict[str, Any] = document["components"]["schemas"][message_name(step)]
+    return schema
 
 
 def _channel(step: Step) -> dict[str, Any]:
     return {
         "address": step.topic,
         "summary": step.summary,
-        "messages": {_message(step): {"$ref": f"#/components/messages/{_message(step)}"}},
+        "messages": {message_name(step): {"$ref": f"#/components/messages/{message_name(step)}"}},
         "bindings": {"kafka": {"topic": step.topic, "partitions": step.partitions, "bindingVersion": "0.5.0"}},
     }
 
@@ -66,9 +81,12 @@ def _message_object(step: Step) -> dict[str, Any]:
         "title": step.name,
         "summary": step.summary,
         "contentType": "application/cloudevents+json",
-        "payload": {"$ref": _SCHEMAS + _message(step)},
+        "payload": {"$ref": _SCHEMAS + envelope_schema(step)},
         "bindings": {"kafka": {"key": {"type": "string", "description": step.key}, "bindingVersion": "0.5.0"}},
     }
+    examples = step.event.model_json_schema().get("examples")
+    if examples:
+        message["examples"] = [{"payload": _enveloped(step, data)} for data in examples]
     if step.public:
         message["headers"] = {
             "type": "object",
@@ -76,6 +94,16 @@ def _message_object(step: Step) -> dict[str, Any]:
             "properties": {"authorization": {"type": "string", "description": "Bearer <API key>"}},
         }
     return message
+
+
+def _enveloped(step: Step, data: Any) -> dict[str, Any]:
+    return {
+        "specversion": "1.0",
+        "id": "0192f3c4-8d11-7c52-9a40-5b1e6f0c7d21",
+        "source": "/your/program" if step.public else f"/{step.producers[0]}",
+        "type": step.event.event_type(),
+        "data": data,
+    }
 
 
 def _operations(step: Step) -> dict[str, Any]:
@@ -89,63 +117,3 @@ def _operations(step: Step) -> dict[str, Any]:
         for who in step.consumers
     }
     return operations
-
-
-def asyncapi_page(document: dict[str, Any]) -> str:
-    """Return the document as a page that needs nothing from elsewhere."""
-    rows = "\n".join(_row(step) for step in FLOW)
-    return _PAGE.format(title=escape(document["info"]["title"]), rows=rows, events="\n".join(map(_event, FLOW)))
-
-
-def _row(step: Step) -> str:
-    cells = (
-        f'<a href="#{escape(_message(step))}"><code>{escape(step.topic)}</code></a>',
-        escape(step.summary),
-        escape(step.key),
-        escape(", ".join(step.producers)),
-        escape(", ".join(step.groups) + (" " if step.groups else "") + "".join(f"each {b} " for b in step.broadcasts)),
-        str(step.partitions),
-    )
-    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
-
-
-def _event(step: Step) -> str:
-    fields = step.event.model_json_schema().get("properties", {})
-    rows = "".join(
-        f"<tr><td><code>{escape(name)}</code></td><td>{escape(_kind(schema))}</td>"
-        f"<td>{escape(schema.get('description', ''))}</td></tr>"
-        for name, schema in fields.items()
-    )
-    doc = escape((step.event.__doc__ or "").strip())
-    return (
-        f'<section id="{escape(_message(step))}"><h2>{escape(step.event.event_type())}</h2><pre>{doc}</pre>'
-        f"<table><tr><th>data</th><th>type</th><th></th></tr>{rows}</table></section>"
-    )
-
-
-def _kind(schema: dict[str, Any]) -> str:
-    if "$ref" in schema:
-        return str(schema["$ref"]).rpartition("/")[2]
-    if "enum" in schema:
-        return " | ".join(map(str, schema["enum"]))
-    if "anyOf" in schema:
-        return " or ".join(_kind(one) for one in schema["anyOf"])
-    return str(schema.get("format") or schema.get("type") or "any")
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #1b1f24 }}
-table {{ border-collapse: collapse; width: 100%; margin: .5rem 0 2rem }}
-th, td {{ text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid #d8dee4 }}
-pre {{ white-space: pre-wrap; font: inherit; color: #57606a }}
-</style></head><body>
-<h1>{title}</h1>
-<p>CloudEvents 1.0 in JSON on Kafka. <a href="/asyncapi.json">The same as AsyncAPI 3.0</a>.</p>
-<table><tr><th>topic</th><th>what happened</th><th>key</th><th>from</th><th>to</th><th>partitions</th></tr>
-{rows}
-</table>
-{events}
-</body></html>
-"""

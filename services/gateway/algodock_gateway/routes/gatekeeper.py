@@ -25,7 +25,6 @@ OPEN: Final = frozenset(
         "/health",
         "/ready",
         "/docs",
-        "/docs/oauth2-redirect",
         "/redoc",
         "/openapi.json",
         "/asyncapi",

@@ -1,0 +1,109 @@
+"""The API as OpenAPI: what the framework knows of its routes, and the raw inlets that are served beside it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+__all__ = ["openapi_document"]
+
+_KEY: Final[list[dict[str, list[str]]]] = [{"API key": []}]
+_PROBLEM: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_NAME: Final = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _problems(**described: str) -> dict[str, Any]:
+    return {status.removeprefix("s"): {"description": text, "content": _PROBLEM} for status, text in described.items()}
+
+
+_RAW_PATHS: Final[dict[str, Any]] = {
+    "/ai/{name}/predict": {
+        "post": {
+            "tags": ["calling"],
+            "operationId": "predict",
+            "summary": "Call an algorithm",
+            "description": "The body goes to an instance of the algorithm as it is, and the answer comes back "
+            "as it is: JSON, a file or a stream. Every other path and method below `/ai/{name}/` goes the same way.",
+            "security": _KEY,
+            "parameters": [_NAME],
+            "requestBody": {
+                "content": {
+                    "application/json": {
+                        "schema": {},
+                        "example": {"input_data": ["The screen broke after a week"], "batch_id": "test_001"},
+                    },
+                    "multipart/form-data": {"schema": {"type": "object"}},
+                }
+            },
+            "responses": {
+                "200": {"description": "The algorithm's own answer"},
+                **_problems(
+                    s401="No valid API key",
+                    s404="There is no such algorithm",
+                    s413="The body is past the algorithm's limit",
+                    s503="No healthy instance now; `Retry-After` says when to ask again",
+                    s504="The algorithm took longer than its timeout",
+                ),
+            },
+        }
+    },
+    "/api/v1/gitea/webhook": {
+        "post": {
+            "tags": ["inlets"],
+            "operationId": "webhook",
+            "summary": "Take a forge's webhook",
+            "description": "For Gitea, Forgejo and Gogs. The signature over the raw body is the credential.",
+            "parameters": [
+                {"name": "X-Gitea-Signature", "in": "header", "required": True, "schema": {"type": "string"}},
+                {"name": "X-Gitea-Event", "in": "header", "required": True, "schema": {"type": "string"}},
+            ],
+            "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
+            "responses": {
+                "200": {"description": "Taken"},
+                **_problems(s401="Not signed, or wrongly", s413="Past 25 MiB"),
+            },
+        }
+    },
+    "/api/v1/registry/heartbeat": {
+        "post": {
+            "tags": ["inlets"],
+            "operationId": "heartbeat",
+            "summary": "Take an instance's heartbeat",
+            "description": "The instance's own token is the credential: `Authorization: Bearer <ALGODOCK_TOKEN>`.",
+            "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}},
+            "responses": {"200": {"description": "Noted"}, **_problems(s401="No token of a living instance")},
+        }
+    },
+}
+
+
+_TAGS: Final = (
+    ("calling", "What the platform is for: an algorithm behind one URL."),
+    ("tasks", "Calls that are kept: with a result to fetch, retries, and a signed callback."),
+    ("services", "The services that run, their releases and logs, and commands to them."),
+    ("deploying", "Deploying without a git push."),
+    ("algorithms", "Algorithms, and where their code is pushed to."),
+    ("registry", "Services that run elsewhere, and where a name is served."),
+    ("inlets", "What forges and instances call."),
+)
+
+
+def openapi_document(app: FastAPI) -> dict[str, Any]:
+    """Return the whole document.
+
+    A route's title is the first clause of its docstring: a function's name says little to others.
+    """
+    document = app.openapi()
+    paths = _RAW_PATHS | {
+        path: {method: {**operation, "summary": _title(operation)} for method, operation in operations.items()}
+        for path, operations in document["paths"].items()
+    }
+    tags = [{"name": name, "description": text} for name, text in _TAGS]
+    return {**document, "tags": tags, "paths": paths}
+
+
+def _title(operation: dict[str, Any]) -> str:
+    return re.split(r"[.:;]( |$)", operation["description"], maxsplit=1)[0]
