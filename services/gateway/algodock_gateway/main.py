@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from algodock_common.database import Database, migrate
 from algodock_common.messaging import Bus
 from algodock_common.routing import RoutingFeed, RoutingTable
+from algodock_common.signals import Signals
 from algodock_common.web import InternalClient, service_app
 from algodock_gateway.clients import HttpDeployer, HttpForge, HttpRegistry, HttpRunner
 from algodock_gateway.clients.upstream import Pool
@@ -97,17 +98,16 @@ def create_app(settings: Settings) -> Edge:
     )
     stamps = Stamps(settings.identity_private_key)
     relay = Relay(pool, settings.secrets.service_token(), proxies=settings.gateway.proxies)
-    subscribe(bus, Following(database, releases=releases, tasks=finished))
+    signals = Signals(settings.redis)
+    subscribe(bus, signals, Following(database, releases=releases, tasks=finished))
 
     peers = Peers(settings.peers)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(clients.close)
-            stack.push_async_callback(redis.aclose)
-            stack.push_async_callback(database.stop)
-            stack.push_async_callback(pool.close)
+            for close in (clients.close, redis.aclose, database.stop, pool.close):
+                stack.push_async_callback(close)
             await migrate(settings.database, schema=SCHEMA, migrations=MIGRATIONS)
             await credentials.ensure_first()
             await keys.start()
@@ -115,8 +115,9 @@ def create_app(settings: Settings) -> Edge:
             await directory.load()
             await book.start()
             stack.push_async_callback(book.stop)
-            await bus.start()
-            stack.push_async_callback(bus.stop)
+            for part in (signals, bus):
+                await part.start()
+                stack.push_async_callback(part.stop)
             await database.start()
             await feed.start()
             stack.push_async_callback(feed.stop)

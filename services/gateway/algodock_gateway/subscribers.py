@@ -1,19 +1,22 @@
-"""Kafka in: releases (as a group), finished tasks (each gateway); instance events are the routing feed's."""
+"""Kafka and signals in: releases (as a group), finished tasks (each gateway); instances are the routing feed's."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from algodock_common.events import ReleaseChanged, TaskFinished
+from algodock_common.signals import TASK_FINISHED
 
 if TYPE_CHECKING:
     from algodock_common.messaging import Bus
+    from algodock_common.signals import Signals
     from algodock_gateway.handlers.following import Following
 
 __all__ = ["subscribe"]
 
 
-def subscribe(bus: Bus, following: Following) -> None:
+def subscribe(bus: Bus, signals: Signals, following: Following) -> None:
     """Take everything else that the flow table gives to the gateway."""
     bus.subscribe(ReleaseChanged, following.release_changed)
     bus.subscribe(TaskFinished, following.task_finished)
+    signals.subscribe(TASK_FINISHED, following.task_told)

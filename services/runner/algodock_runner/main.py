@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from algodock_common.database import Database, migrate
 from algodock_common.messaging import Bus
+from algodock_common.signals import Signals
 from algodock_common.storage import MinioObjectStore
 from algodock_common.web import InternalClient, serve, service_app
 from algodock_runner.clients.bucket import BucketKeeper
@@ -33,7 +34,8 @@ def main(process: str = "api") -> None:
 
 def api(settings: Settings) -> FastAPI:
     """Return the application that accepts tasks, reads the public inlet and reconciles."""
-    from algodock_runner.handlers.catalogue import Catalogue  # a worker needs none of these
+    from algodock_runner.handlers.cancel_requests import CancelRequests  # a worker needs none of these
+    from algodock_runner.handlers.catalogue import Catalogue
     from algodock_runner.handlers.inlet import Inlet
     from algodock_runner.handlers.look import Desk
     from algodock_runner.handlers.reconcile import Reconciler
@@ -43,12 +45,13 @@ def api(settings: Settings) -> FastAPI:
 
     gateway_url = settings.peers.gateway_url
     bus = Bus(settings.kafka, settings.secrets, service="runner", instance=settings.platform.node_id)
-    db = Database(settings.database, schema=SCHEMA, source="/runner", bus=bus)
+    signals = Signals(settings.redis)
+    db = Database(settings.database, schema=SCHEMA, source="/runner", bus=bus, signals=signals)
     store = MinioObjectStore(settings.objects)
     bucket = BucketKeeper(store)
     to_gateway = InternalClient(settings.peers.gateway_url, settings.secrets)
     gateway = HttpGateway(to_gateway)
-    bell = Bell(bus, source="/runner")
+    bell = Bell(bus, source="/runner", signals=signals)
     catalogue = Catalogue(db, gateway)
     submission = Submission(
         db, store, catalogue, bell, limits=settings.tasks, callbacks=settings.callbacks, gateway_url=gateway_url
@@ -59,12 +62,13 @@ def api(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.submission = submission
+        app.state.cancels = CancelRequests(db, gateway_url=gateway_url)
         app.state.desk = Desk(db, store, limits=settings.tasks, gateway_url=gateway_url)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(to_gateway.close)
             stack.push_async_callback(store.close)
             await migrate(settings.database, schema=SCHEMA, migrations=MIGRATIONS)
-            for part in (bucket, bus, db, bell, reconciler):  # ended in the opposite order
+            for part in (bucket, signals, bus, db, bell, reconciler):  # ended in the opposite order
                 await part.start()
                 stack.push_async_callback(part.stop)
             yield
@@ -88,8 +92,10 @@ def worker(settings: Settings) -> FastAPI:
     from algodock_runner.clients.callback_target import HttpCallbackTarget
     from algodock_runner.clients.http_pool import HttpPool
     from algodock_runner.clients.instances import HttpInstances
+    from algodock_runner.clients.restarts import HttpRestarts
     from algodock_runner.clients.results import SignedResults
     from algodock_runner.handlers.attempt import Tools
+    from algodock_runner.handlers.cancelling import Canceller
     from algodock_runner.handlers.deliver import CallbackSender
     from algodock_runner.handlers.ledger import Ledger
     from algodock_runner.handlers.pool import Pool
@@ -98,7 +104,8 @@ def worker(settings: Settings) -> FastAPI:
     worker_id = f"worker-{settings.platform.node_id}-{uuid7().hex[-12:]}"
     gateway_url = settings.peers.gateway_url
     bus = Bus(settings.kafka, settings.secrets, service="worker", instance=worker_id)
-    db = Database(settings.database, schema=SCHEMA, source="/runner/worker", bus=bus)
+    signals = Signals(settings.redis)
+    db = Database(settings.database, schema=SCHEMA, source="/runner/worker", bus=bus, signals=signals)
     store = MinioObjectStore(settings.objects)
     bucket = BucketKeeper(store)
     redis = Redis.from_url(settings.redis.url.get_secret_value())
@@ -106,15 +113,25 @@ def worker(settings: Settings) -> FastAPI:
     to_registry = InternalClient(settings.peers.registry_url, settings.secrets)
     table = RoutingTable()
     feed = RoutingFeed(bus, to_registry, table, redis, worker_id)
-    bell = Bell(bus, source="/runner/worker")
+    bell = Bell(bus, source="/runner/worker", signals=signals)
     http = HttpPool(4 * settings.worker.slots)
-    target = HttpCallbackTarget(allow_private=settings.callbacks.allow_private, timeout_s=settings.callbacks.timeout_s)
+    target = HttpCallbackTarget(settings.callbacks.destinations, timeout_s=settings.callbacks.timeout_s)
     sender = CallbackSender(db, HttpGateway(to_gateway), target, settings=settings.callbacks, gateway_url=gateway_url)
     ledger = Ledger(db, bell, gateway_url=gateway_url, ended=sender.wake)
     results = SignedResults(settings.objects, store, http)
     tools = Tools(table=table, instances=HttpInstances(http), results=results, store=store, limits=settings.tasks)
-    pool = Pool(db, tools, ledger, settings=settings.worker, worker_id=worker_id)
-    subscribe_worker(bus, pool=pool)
+    canceller = Canceller(
+        db,
+        table,
+        tools.instances,
+        HttpRestarts(to_gateway),
+        ledger,
+        worker_id=worker_id,
+        lease_s=settings.worker.lease_s,
+        routed=lambda: feed.filled,
+    )
+    pool = Pool(db, tools, ledger, canceller, settings=settings.worker, worker_id=worker_id)
+    subscribe_worker(bus, signals, pool=pool)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -122,9 +139,9 @@ def worker(settings: Settings) -> FastAPI:
             for close in (to_gateway.close, to_registry.close, redis.aclose, store.close):
                 stack.push_async_callback(close)
             await migrate(settings.database, schema=SCHEMA, migrations=MIGRATIONS)
-            for part in (http, target, bucket, bus, db, bell, feed, sender, ledger, pool):  # ended backwards
+            for part in (http, target, bucket, signals, bus, db, bell, feed, sender, ledger, canceller, pool):
                 await part.start()
-                stack.push_async_callback(part.stop)
+                stack.push_async_callback(part.stop)  # ended in the opposite order
             yield
 
     return service_app(

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from algodock_common.errors import NotFound
 from algodock_common.identifiers import uuid7
 from algodock_gateway.domain.algorithm import Algorithm
 from algodock_gateway.handlers.algorithms import name_from
@@ -60,6 +61,36 @@ async def test_a_change_between_looking_and_waiting_is_not_missed() -> None:
     assert task["state"] == "succeeded"
     assert asyncio.get_running_loop().time() - started < 0.9
     assert len(waiters) == 0
+
+
+async def test_a_poll_is_answered_by_the_signal_without_another_read() -> None:
+    waiters = Waiters()
+
+    class Runner:
+        reads = 0
+
+        async def task(self, task_id: object, *, identity: str) -> dict[str, object]:
+            self.reads += 1
+            ended = {"id": str(task_id), "state": "succeeded", "seen_by": identity}
+            asyncio.get_running_loop().call_soon(waiters.wake, str(task_id), ended)
+            return {"state": "queued"}
+
+    runner = Runner()
+    task = await Tasks(runner, waiters).get(uuid7(), identity="x", wait_s=30)
+    assert task["seen_by"] == "x"
+    assert runner.reads == 1
+
+
+async def test_a_signal_is_for_nobody_who_may_not_read_the_task() -> None:
+    waiters = Waiters()
+
+    class Runner:
+        async def task(self, task_id: object, *, identity: str) -> dict[str, object]:  # noqa: ARG002  # nobody may
+            waiters.wake(str(task_id), {"id": str(task_id), "state": "succeeded"})
+            raise NotFound("There is no such task.")
+
+    with pytest.raises(NotFound):
+        await Tasks(Runner(), waiters).get(uuid7(), identity="stranger", wait_s=30)
 
 
 @pytest.mark.parametrize(

@@ -17,18 +17,20 @@ if TYPE_CHECKING:
 
     from algodock_common.messaging.bus import Bus
     from algodock_common.settings import DatabaseSettings
+    from algodock_common.signals import Signals
 
 __all__ = ["Database", "Transaction"]
 
 
 class Transaction:
-    """One transaction: its session, and the events that leave when it commits."""
+    """One transaction: its session, and the events and signals that leave when it commits."""
 
     def __init__(self, session: AsyncSession, source: str) -> None:
         """``source`` is the CloudEvents source of what is emitted."""
         self.session = session
         self._source = source
         self._pending: list[Event[EventData]] = []
+        self._signals: list[tuple[str, bytes]] = []
 
     def emit(self, data: EventData, *, traceparent: str | None = None) -> Event[EventData]:
         """Have ``data`` published when this transaction commits.
@@ -39,6 +41,10 @@ class Transaction:
         event = Event.of(data, source=self._source, traceparent=traceparent or current_traceparent())
         self._pending.append(event)
         return event
+
+    def signal(self, channel: str, payload: bytes) -> None:
+        """Have ``payload`` told by Redis when this transaction has committed: a wake-up that may be missed."""
+        self._signals.append((channel, payload))
 
     @property
     def pending(self) -> tuple[EventData, ...]:
@@ -55,10 +61,19 @@ class Transaction:
 class Database:
     """The pool of one service, bound to its schema by ``search_path``."""
 
-    def __init__(self, settings: DatabaseSettings, *, schema: str, source: str, bus: Bus | None = None) -> None:
+    def __init__(
+        self,
+        settings: DatabaseSettings,
+        *,
+        schema: str,
+        source: str,
+        bus: Bus | None = None,
+        signals: Signals | None = None,
+    ) -> None:
         """Prepare the pool; nothing connects before it is used."""
         self.schema = schema
         self._source = source
+        self._signals = signals
         self.engine: AsyncEngine = create_async_engine(
             settings.sqlalchemy_url(),
             pool_size=settings.pool_size,
@@ -96,13 +111,16 @@ class Database:
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Open a transaction; it commits at the end of the block, and rolls back on an error.
 
-        What ``emit`` took is written in it and published right after the commit.
+        What ``emit`` took is written in it and published right after the commit, as is what ``signal`` took.
         """
         async with AsyncSession(self.engine, expire_on_commit=False) as session:
             async with session.begin():
                 tx = Transaction(session, self._source)
                 yield tx
                 events = await tx._flush()  # noqa: SLF001  # the two classes are one piece
+            if self._signals is not None:
+                for channel, payload in tx._signals:  # noqa: SLF001  # as above
+                    self._signals.publish(channel, payload)
             self.outbox.publish_soon(events)
 
     @asynccontextmanager

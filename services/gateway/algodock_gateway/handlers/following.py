@@ -1,10 +1,11 @@
-"""What the gateway learns from others' events: versions, ended operations, finished tasks."""
+"""What the gateway learns from others' events and signals: versions, ended operations, finished tasks."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import structlog
+from pydantic_core import from_json
 
 from algodock_common.database import accept_once
 from algodock_gateway.domain.operations import ended_by
@@ -43,5 +44,11 @@ class Following:
         self._releases.wake(release.algorithm)
 
     async def task_finished(self, event: Event[TaskFinished]) -> None:
-        """Wake the long polls of the task."""
+        """Wake the long polls of the task that heard no signal."""
         self._tasks.wake(str(event.data.id))
+
+    def task_told(self, payload: bytes) -> None:
+        """Answer the long polls of a task with the signal of its end: it is the task as the runner shows it."""
+        if len(self._tasks):
+            task = from_json(payload)
+            self._tasks.wake(task["id"], task)

@@ -1,4 +1,4 @@
-"""A task's long poll: held here, woken by ``task.finished``, true by reading again."""
+"""A task's long poll: held here, answered by the signal of the task's end, true by reading again without one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Tasks"]
 
 REREAD_S: Final = 1.0
-"""A poll reads the task again this often without an event: a broker may have lost it."""
+"""A poll reads the task again this often without a signal or an event: both may have been lost."""
 
 
 class Tasks:
@@ -36,12 +36,15 @@ class Tasks:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_s
-        while True:
-            with self._finished.waiting(str(task_id)) as finished:
-                task = await self._runner.task(task_id, identity=identity)
+        with self._finished.waiting(str(task_id)) as finished:
+            while True:
+                task = await self._runner.task(task_id, identity=identity)  # also says whether the caller may see it
                 left = until - loop.time()
                 if left <= 0 or task.get("state") in TASK_TERMINAL_STATES:
                     return task
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(min(left, REREAD_S)):
                         await finished.wait()
+                if finished.payload is not None:
+                    return finished.payload
+                finished.clear()  # an event came, or nothing: only reading tells

@@ -1,4 +1,7 @@
-"""The doorbell: tells workers that an algorithm has work; never waited for, never the work itself."""
+"""The doorbell: tells workers that an algorithm has work; never waited for, never the work itself.
+
+It rings twice: by a signal, which is there at once, and by an event, which reaches who missed that.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,13 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from algodock_common.events import Event, TaskReady
+from algodock_common.signals import TASK_READY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
+
+    from algodock_common.signals import Signals
 
 __all__ = ["Bell", "Publisher"]
 
@@ -32,8 +38,9 @@ class Bell:
     A ring that is lost costs a second: workers also look without one.
     """
 
-    def __init__(self, bus: Publisher, *, source: str) -> None:
+    def __init__(self, bus: Publisher, *, source: str, signals: Signals | None = None) -> None:
         """Prepare; nothing rings before ``start``."""
+        self._signals = signals
         self._bus = bus
         self._source = source
         self._due: set[str] = set()
@@ -42,7 +49,10 @@ class Bell:
 
     def ring(self, algorithms: Iterable[str]) -> None:
         """Ring for these algorithms, soon; call it after the commit."""
-        self._due.update(algorithms)
+        for algorithm in algorithms:
+            self._due.add(algorithm)
+            if self._signals is not None:
+                self._signals.publish(TASK_READY, algorithm.encode())
         if self._due:
             self._wanted.set()
 

@@ -15,7 +15,9 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from algodock_common.events import TaskFinished
-from algodock_runner.domain.tasks import StoredResult, result_url
+from algodock_common.signals import TASK_FINISHED
+from algodock_runner.domain.tasks import StoredResult, TaskView, result_url
+from algodock_runner.repository.tasks import OWN_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +71,7 @@ class GiveBack:
     served: Served = Served()
 
 
-_END = sa.text("""
+_END = sa.text(f"""
 WITH ended AS (
     UPDATE tasks SET
         state = e.state, finished_at = now(), lease_until = NULL, wakes_at = NULL,
@@ -90,10 +92,10 @@ WITH ended AS (
     INSERT INTO callbacks (task_id, owner, url)
     SELECT id, owner, callback_url FROM ended WHERE callback_url IS NOT NULL
 )
-SELECT id, idempotency_key, state, algorithm, release_id, commit, attempt, result_key, result_content_type,
-    result_bytes, result_inline, error, metadata, finished_at, traceparent
-FROM ended
-""")
+SELECT {OWN_COLUMNS}, t.result_inline, t.traceparent,
+    CASE WHEN t.callback_url IS NOT NULL THEN 'pending' END AS callback_state, 0 AS callback_attempts
+FROM ended t
+""")  # noqa: S608  # a constant of the repository
 
 _GIVE_BACK = sa.text("""
 WITH returned AS (
@@ -124,7 +126,8 @@ SELECT DISTINCT algorithm FROM returned WHERE wakes_at IS NULL
 async def end(tx: Transaction, ends: Sequence[End], *, before: Sequence[TaskState], gateway_url: str) -> set[UUID]:
     """End tasks that are in a state of ``before``, with their events and callbacks; return which ones were.
 
-    ``task.finished`` leaves with this transaction, so nobody hears of an end that did not happen.
+    ``task.finished`` leaves with this transaction, as event and as signal, so nobody hears of an end that did
+    not happen.
     """
     if not ends:
         return set()
@@ -151,6 +154,7 @@ async def end(tx: Transaction, ends: Sequence[End], *, before: Sequence[TaskStat
     counted = set()
     for row in rows.mappings():
         tx.emit(finished_event(row, gateway_url), traceparent=spans[row["id"]] or row["traceparent"])
+        tx.signal(TASK_FINISHED, TaskView.of(row, gateway_url=gateway_url).model_dump_json().encode())
         counted.add(UUID(int=row["id"].int))
     return counted
 
