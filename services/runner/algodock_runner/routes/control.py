@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, status
+from fastapi import APIRouter, Depends, Request, status
 from pydantic import BaseModel, ConfigDict
 
 from algodock_runner.domain.tasks import TaskView
-from algodock_runner.routes.access import Owner, TheDesk
+from algodock_runner.handlers.cancel_requests import CancelRequests
+from algodock_runner.routes.access import Owner
 
 __all__ = ["CancelRequest", "router"]
 
 
 class CancelRequest(BaseModel):
-    """The body of a cancel; ``force`` is not offered yet, and refused rather than ignored."""
+    """The body of a cancel; with ``force`` the instance is restarted if the work goes on."""
 
     model_config = ConfigDict(extra="forbid")
 
-    force: Literal[False] = False
+    force: bool = False
+
+
+def _cancels(request: Request) -> CancelRequests:
+    found: CancelRequests = request.app.state.cancels
+    return found
 
 
 router = APIRouter(prefix="/tasks")
 
 
 @router.post("/{task_id}/cancel", status_code=status.HTTP_202_ACCEPTED)
-async def cancel_task(task_id: UUID, desk: TheDesk, owner: Owner, _: CancelRequest | None = None) -> TaskView:
+async def cancel_task(
+    task_id: UUID,
+    cancels: Annotated[CancelRequests, Depends(_cancels)],
+    owner: Owner,
+    asked: CancelRequest | None = None,
+) -> TaskView:
     """Cancel a waiting task, or ask a running one to stop."""
-    return await desk.cancel(task_id, owner=owner)
+    return await cancels.cancel(task_id, owner=owner, force=asked is not None and asked.force)
