@@ -45,7 +45,7 @@ class GatewayHttp:
                 return httpx.Response(200, json={"key_id": "key-1", "name": "admin", "roles": ["admin"]})
             return httpx.Response(401, json={"title": "Unauthorized", "detail": "no"}, headers=problem)
         if request.url.path == "/internal/keys/key-1/callback-secret":
-            return httpx.Response(200, json={"secret": "whsec_AAAA"})
+            return httpx.Response(200, json={"secret": "whsec_BBBB", "secrets": ["whsec_BBBB", "whsec_AAAA"]})
         if request.url.path == "/internal/algorithms":
             one = {"algorithm_id": str(ALGORITHM.id), "algorithm": "echo", "state": "created", "owner": "admin"}
             return httpx.Response(200, json={"algorithms": [one]})
@@ -64,7 +64,7 @@ def gateway(request: pytest.FixtureRequest, http_gateway: tuple[HttpGateway, Gat
     if request.param == "real":
         return http_gateway[0]
     fake = FakeGateway()
-    fake.keys["good-key"], fake.secrets["key-1"], fake.known = PERSON, "whsec_AAAA", [ALGORITHM]
+    fake.keys["good-key"], fake.secrets["key-1"], fake.known = PERSON, ("whsec_BBBB", "whsec_AAAA"), [ALGORITHM]
     return fake
 
 
@@ -74,10 +74,10 @@ async def test_a_gateway_tells_whose_key_it_is(gateway: Gateway) -> None:
         await gateway.verify_key("bad-key")
 
 
-async def test_a_gateway_tells_the_callback_secret(gateway: Gateway) -> None:
-    assert await gateway.callback_secret("key-1") == "whsec_AAAA"
+async def test_a_gateway_tells_the_valid_callback_secrets(gateway: Gateway) -> None:
+    assert await gateway.callback_secrets("key-1") == ("whsec_BBBB", "whsec_AAAA")
     with pytest.raises(NoCallbackSecret):
-        await gateway.callback_secret("key-2")
+        await gateway.callback_secrets("key-2")
 
 
 async def test_a_gateway_tells_its_algorithms(gateway: Gateway) -> None:
@@ -92,9 +92,9 @@ async def test_what_is_known_is_not_asked_again_and_a_failure_is(
     assert server.asked == ["/internal/keys/verify"]
     server.away = True
     with pytest.raises(Unavailable):
-        await gateway.callback_secret("key-1")
+        await gateway.callback_secrets("key-1")
     server.away = False
-    assert await gateway.callback_secret("key-1") == "whsec_AAAA"
+    assert await gateway.callback_secrets("key-1") == ("whsec_BBBB", "whsec_AAAA")
 
 
 @pytest.fixture(params=["signed", "plain"])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from functools import cached_property
+from typing import Self
+
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from algodock_common.settings import CommonSettings
+from algodock_runner.domain.addresses import Destinations, parse_networks, parse_ports
 
 __all__ = ["CallbackSettings", "Settings", "TaskSettings", "WorkerSettings"]
 
@@ -43,8 +47,27 @@ class CallbackSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CALLBACK_", extra="ignore", frozen=True)
 
     allow_private: bool = Field(default=False, description="let callbacks go to loopback and private addresses")
-    timeout_s: float = Field(default=15, gt=0)
-    at_once: int = Field(default=32, ge=1)
+    allowed_networks: str = Field(default="", description="CIDRs that callbacks may go to although they are private")
+    ports: str = Field(default="80,443,1024-65535", description="ports and ranges of ports that callbacks may go to")
+    timeout_s: float = Field(default=15, gt=0, description="one delivery, from the look-up of the name to the answer")
+    at_once: int = Field(default=64, ge=1, description="deliveries at once in this process")
+    per_target: int = Field(default=16, ge=1, description="of them to one host and port, as long as it takes them")
+    log_rows: int = Field(default=50, ge=1, description="deliveries that are remembered of one callback")
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        """Refuse at the start what cannot be read, not at the first callback."""
+        self.destinations  # noqa: B018  # it raises
+        return self
+
+    @cached_property
+    def destinations(self) -> Destinations:
+        """Return what callbacks may reach."""
+        return Destinations(
+            allow_private=self.allow_private,
+            networks=parse_networks(self.allowed_networks),
+            ports=parse_ports(self.ports),
+        )
 
 
 class Settings(CommonSettings):

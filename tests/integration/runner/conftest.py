@@ -25,11 +25,14 @@ from algodock_runner.clients.callback_target import HttpCallbackTarget
 from algodock_runner.clients.gateway import FakeGateway
 from algodock_runner.clients.http_pool import HttpPool
 from algodock_runner.clients.instances import HttpInstances
+from algodock_runner.clients.restarts import FakeRestarts
 from algodock_runner.clients.results import PlainResults
 from algodock_runner.domain.algorithms import KnownAlgorithm
 from algodock_runner.domain.tasks import TaskView
 from algodock_runner.handlers.attempt import Tools
 from algodock_runner.handlers.bell import Bell
+from algodock_runner.handlers.cancel_requests import CancelRequests
+from algodock_runner.handlers.cancelling import Canceller
 from algodock_runner.handlers.catalogue import Catalogue
 from algodock_runner.handlers.deliver import CallbackSender
 from algodock_runner.handlers.inlet import Inlet
@@ -124,10 +127,12 @@ class Platform:
     table: RoutingTable
     submission: Submission
     desk: Desk
+    cancels: CancelRequests
     inlet: Inlet
     reconciler: Reconciler
     algorithm: Algorithm
     limits: TaskSettings
+    restarts: FakeRestarts = field(default_factory=FakeRestarts)
     epoch: int = 0
 
     async def submit(self, owner: str = OWNER, **body: Any) -> TaskView:
@@ -197,22 +202,28 @@ class Platform:
         await http.start()
         ledger = Ledger(self.db, self.bell, gateway_url=GATEWAY_URL, ended=lambda: None)
         tools = Tools(self.table, HttpInstances(http), results or PlainResults(self.store), self.store, self.limits)
-        pool = Pool(
+        chosen = WorkerSettings.model_validate({"grace_s": 0.2} | settings)
+        worker_id = f"w-{uuid7().hex[-4:]}"
+        canceller = Canceller(
             self.db,
-            tools,
+            self.table,
+            tools.instances,
+            self.restarts,
             ledger,
-            settings=WorkerSettings.model_validate({"grace_s": 0.2} | settings),
-            worker_id=f"w-{uuid7().hex[-4:]}",
+            worker_id=worker_id,
+            lease_s=chosen.lease_s,
+            routed=lambda: True,
         )
+        pool = Pool(self.db, tools, ledger, canceller, settings=chosen, worker_id=worker_id)
         if rings:
             self.broker.pools.append(pool)
-        await ledger.start()
-        await pool.start()
+        for part in (ledger, canceller, pool):
+            await part.start()
         try:
             yield pool
         finally:
-            await pool.stop()
-            await ledger.stop()
+            for part in (pool, canceller, ledger):
+                await part.stop()
             await http.stop()
             if rings:
                 self.broker.pools.remove(pool)
@@ -221,7 +232,7 @@ class Platform:
     async def sender(self, *, allow_private: bool = True, **settings: Any) -> AsyncIterator[CallbackSender]:
         """Give a sender of callbacks; a test calls ``send_due`` and ``idle`` itself."""
         chosen = CallbackSettings.model_validate({"allow_private": allow_private, "timeout_s": 1} | settings)
-        target = HttpCallbackTarget(allow_private=chosen.allow_private, timeout_s=chosen.timeout_s)
+        target = HttpCallbackTarget(chosen.destinations, timeout_s=chosen.timeout_s)
         await target.start()
         sender = CallbackSender(self.db, self.gateway, target, settings=chosen, gateway_url=GATEWAY_URL)
         try:
@@ -258,7 +269,7 @@ async def platform(database: Database, algorithm: Algorithm) -> AsyncIterator[Pl
     gateway, store, broker = FakeGateway(), FakeObjectStore(), Broker()
     gateway.known = [KnownAlgorithm(uuid4(), name, "created", "admin") for name in ("echo", "slow", "other")]
     gateway.keys["good-key"] = Identity(OWNER, "admin", ("admin",))
-    gateway.secrets[OWNER] = SECRET
+    gateway.secrets[OWNER] = (SECRET,)
     limits = TaskSettings()
     bell = Bell(broker, source="/runner")
     catalogue = Catalogue(database, gateway)
@@ -280,6 +291,7 @@ async def platform(database: Database, algorithm: Algorithm) -> AsyncIterator[Pl
         bell=bell,
         table=RoutingTable(),
         submission=submission,
+        cancels=CancelRequests(database, gateway_url=GATEWAY_URL),
         desk=Desk(database, store, limits=limits, gateway_url=GATEWAY_URL),
         inlet=Inlet(database, submission, gateway),
         reconciler=Reconciler(database, bell, catalogue, gateway_url=GATEWAY_URL),

@@ -16,11 +16,14 @@ from standardwebhooks.webhooks import Webhook
 
 from algodock_common.errors import Unavailable
 from algodock_runner.clients.callback_target import CheckedResolver, HttpCallbackTarget
+from algodock_runner.domain.addresses import Destinations
 from algodock_runner.domain.errors import CallbackAddressRefused
+from algodock_runner.repository import fence
 
 if TYPE_CHECKING:
     from .conftest import Platform
 
+GATEWAY_URL = "http://gateway.test"
 SECRET = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtMTIzNA=="
 
 
@@ -63,10 +66,11 @@ async def serving(handler: Callable[[web.Request], Awaitable[web.StreamResponse]
 
 
 async def finished(platform: Platform, url: str, **body: Any) -> UUID:
-    platform.route()
-    async with platform.worker():
-        view = await platform.submit(input={"x": 1}, callback_url=url, **body)
-        await platform.ended(view.id)
+    """Have a task that ended, its callback due."""
+    view = await platform.submit(input={"x": 1}, callback_url=url, **body)
+    async with platform.db.transaction() as tx:
+        end = fence.End(view.id, 0, "cancelled")
+        assert await fence.end(tx, [end], before=fence.WAITING, gateway_url=GATEWAY_URL)
     return view.id
 
 
@@ -82,7 +86,10 @@ async def due_now(platform: Platform) -> None:
 
 
 async def test_a_finished_task_is_told_signed(platform: Platform, receiver: Receiver) -> None:
-    id_ = await finished(platform, receiver.url, metadata={"a": "b"})
+    platform.route()
+    async with platform.worker():
+        id_ = (await platform.submit(input={"x": 1}, callback_url=receiver.url)).id
+        await platform.ended(id_)
     async with platform.sender() as sender:
         assert await sender.send_due() == 1
         await sender.idle()
@@ -100,10 +107,10 @@ async def test_a_finished_task_is_told_signed(platform: Platform, receiver: Rece
 
 
 async def test_every_end_has_its_callback(platform: Platform, receiver: Receiver) -> None:
-    view = await platform.submit(input=1, callback_url=receiver.url)
+    id_ = await finished(platform, receiver.url)
+    view = await platform.task(id_)
     assert view.callback
     assert view.callback.state == "pending"
-    await platform.desk.cancel(view.id, owner=None)
     async with platform.sender() as sender:
         await sender.send_due()
         await sender.idle()
@@ -163,8 +170,7 @@ async def test_retry_after_counts(platform: Platform, receiver: Receiver) -> Non
 async def test_gone_disables_all_that_is_pending_for_the_address(platform: Platform, receiver: Receiver) -> None:
     receiver.answers = [410]
     await finished(platform, receiver.url)
-    second = await platform.submit(input=2, callback_url=receiver.url)
-    await platform.desk.cancel(second.id, owner=None)
+    await finished(platform, receiver.url)
     async with platform.sender(at_once=1) as sender:
         await sender.send_due()
         await sender.idle()
@@ -222,7 +228,7 @@ async def test_a_receivers_endless_body_is_not_read(platform: Platform, receiver
 
 
 async def test_a_receiver_that_is_not_there_is_tried_again(platform: Platform) -> None:
-    await finished(platform, "http://127.0.0.1:9/x")
+    await finished(platform, "http://127.0.0.1:1025/x")
     async with platform.sender() as sender:
         await sender.send_due()
         await sender.idle()
@@ -235,7 +241,7 @@ async def test_no_attempt_is_spent_while_the_secret_cannot_be_asked_for(platform
     await finished(platform, receiver.url)
 
     class Away:
-        async def callback_secret(self, _: str) -> str:
+        async def callback_secrets(self, _: str) -> tuple[str, ...]:
             msg = "the gateway is away"
             raise Unavailable(msg)
 
@@ -275,7 +281,11 @@ async def test_a_name_that_leads_inside_is_not_called() -> None:
         return [(socket.AF_INET, "93.184.216.34"), (socket.AF_INET, "10.0.0.7")]
 
     with pytest.raises(CallbackAddressRefused):
-        await CheckedResolver(allow_private=False, look_up=look_up).resolve("two-faced.test", 80)
+        await CheckedResolver(Destinations(), look_up=look_up).resolve("two-faced.test", 80)
+
+
+async def closing(_: web.Request) -> web.StreamResponse:
+    return web.Response(status=204, headers={"connection": "close"})
 
 
 async def test_what_was_checked_is_what_is_connected_to(receiver: Receiver) -> None:
@@ -288,16 +298,16 @@ async def test_what_was_checked_is_what_is_connected_to(receiver: Receiver) -> N
         asked += 1
         return [(socket.AF_INET, "127.0.0.1" if asked == 1 else "169.254.169.254")]
 
-    target = HttpCallbackTarget(
-        allow_private=True, timeout_s=2, resolver=CheckedResolver(allow_private=True, look_up=look_up)
-    )
+    inside = Destinations(allow_private=True)
+    target = HttpCallbackTarget(inside, timeout_s=2, resolver=CheckedResolver(inside, look_up=look_up))
     await target.start()
+    receiver.answers = [204, closing]
     try:
-        first = await target.post(f"http://rebound.test:{port}/x", b"{}", {})
-        second = await target.post(f"http://rebound.test:{port}/x", b"{}", {})
+        first, second, third = [await target.post(f"http://rebound.test:{port}/x", b"{}", {}) for _ in range(3)]
     finally:
         await target.stop()
-    assert first.status == 204
-    assert second.status is None
-    assert "169.254.169.254 is not a public address" in second.error
+    assert (first.status, second.status) == (204, 204)  # the second one by the kept connection
+    assert third.status is None
+    assert "169.254.169.254 is not a public address" in third.error
     assert asked == 2
+    assert receiver.got[0][0]["host"] == f"rebound.test:{port}"

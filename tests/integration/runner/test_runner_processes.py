@@ -59,7 +59,7 @@ class Peers:
         if path == "/internal/keys/verify":
             return web.json_response({"key_id": "key-1", "name": "admin", "roles": ["admin"]})
         if path.endswith("/callback-secret"):
-            return web.json_response({"secret": SECRET})
+            return web.json_response({"secrets": [SECRET]})
         assert path == "/internal/routes"
         place = {"node_id": "n", "host": "127.0.0.1", "port": 1, "base_url": self.algorithm_url, "state": "ready"}
         one = ids | place | {"instance_id": str(uuid4()), "epoch": 1, "sequence": "1", "commit": "c" * 40}

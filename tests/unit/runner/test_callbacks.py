@@ -11,19 +11,30 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from algodock_runner.domain.callbacks import SCHEDULE_S, Answer, signed_headers, verdict_of, webhook_id
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+NEW = "whsec_bmV3LW5ldy1uZXctbmV3LW5ldy1uZXc="
+OTHER = "whsec_b3RoZXItb3RoZXItb3RoZXItb3RoZXI="
 
 
 def test_a_receiver_that_verifies_accepts_it_and_a_changed_body_not() -> None:
-    headers = signed_headers(SECRET, "msg_1", int(time.time()), b'{"a":1}')
+    headers = signed_headers([SECRET], "msg_1", int(time.time()), b'{"a":1}')
     assert Webhook(SECRET).verify(b'{"a":1}', headers) == {"a": 1}
     with pytest.raises(WebhookVerificationError):
         Webhook(SECRET).verify(b'{"a":2}', headers)
 
 
-@pytest.mark.parametrize("secret", ["whsec_", "whsec_not base64!"])
-def test_a_secret_that_is_none_is_refused(secret: str) -> None:
+def test_while_a_secret_is_rotated_both_are_accepted() -> None:
+    headers = signed_headers([NEW, SECRET], "msg_1", int(time.time()), b"{}")
+    assert headers["webhook-signature"].count("v1,") == 2
+    for secret in (NEW, SECRET):
+        assert Webhook(secret).verify(b"{}", headers) == {}
+    with pytest.raises(WebhookVerificationError):
+        Webhook(OTHER).verify(b"{}", headers)
+
+
+@pytest.mark.parametrize("secrets", [[], ["whsec_"], ["whsec_not base64!"], [SECRET, "whsec_"]])
+def test_a_secret_that_is_none_is_refused(secrets: list[str]) -> None:
     with pytest.raises(ValueError, match="secret"):
-        signed_headers(secret, "m", 1, b"")
+        signed_headers(secrets, "m", 1, b"")
 
 
 def test_the_id_is_the_tasks_own() -> None:

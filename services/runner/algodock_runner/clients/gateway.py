@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["FakeGateway", "Gateway", "HttpGateway", "NoCallbackSecret"]
 
 CACHE_S = 30.0
+SECRETS_CACHE_S = 3.0
+"""Shorter than the wait before a callback's second attempt: that one is signed with a new secret, too."""
+
 CACHE_ENTRIES = 10_000
 
 Value = TypeVar("Value")
@@ -45,8 +48,8 @@ class Gateway(Protocol):
         """
         ...
 
-    async def callback_secret(self, key_id: str) -> str:
-        """Return the ``whsec_…`` that callbacks of this key's tasks are signed with.
+    async def callback_secrets(self, key_id: str) -> tuple[str, ...]:
+        """Return each ``whsec_…`` that callbacks of this key's tasks are signed with, the newest first.
 
         Raises:
             NoCallbackSecret: there is no such key.
@@ -59,21 +62,21 @@ class Gateway(Protocol):
 
 
 class HttpGateway:
-    """The gateway's internal HTTP; keys and secrets are asked for once in ``CACHE_S`` seconds."""
+    """The gateway's internal HTTP; keys are asked for once in ``CACHE_S`` seconds, secrets more often."""
 
     def __init__(self, client: InternalClient) -> None:
         """Keep the client; nothing is sent."""
         self._client = client
-        self._callers: _Cache[Identity] = _Cache()
-        self._secrets: _Cache[str] = _Cache()
+        self._callers: _Cache[Identity] = _Cache(CACHE_S)
+        self._secrets: _Cache[tuple[str, ...]] = _Cache(SECRETS_CACHE_S)
 
     async def verify_key(self, key: str) -> Identity:
         """Return whose API key it is; the key itself is not kept."""
         return await self._callers.get(hashlib.sha256(key.encode()).hexdigest(), lambda: self._verify(key))
 
-    async def callback_secret(self, key_id: str) -> str:
-        """Return the key's callback secret."""
-        return await self._secrets.get(key_id, lambda: self._secret(key_id))
+    async def callback_secrets(self, key_id: str) -> tuple[str, ...]:
+        """Return the key's valid callback secrets."""
+        return await self._secrets.get(key_id, lambda: self._ask_secrets(key_id))
 
     async def algorithms(self) -> list[KnownAlgorithm]:
         """Return the gateway's snapshot."""
@@ -95,13 +98,13 @@ class HttpGateway:
             raise UnknownCaller(msg) from error
         return Identity(str(answer["key_id"]), str(answer["name"]), tuple(answer["roles"]))
 
-    async def _secret(self, key_id: str) -> str:
+    async def _ask_secrets(self, key_id: str) -> tuple[str, ...]:
         try:
             answer = await self._client.get(f"/internal/keys/{key_id}/callback-secret")
         except (NotFound, InvalidInput) as error:
             msg = f"the API key {key_id} has no callback secret any more"
             raise NoCallbackSecret(msg) from error
-        return str(answer["secret"])
+        return tuple(map(str, answer["secrets"]))
 
 
 class FakeGateway:
@@ -110,7 +113,7 @@ class FakeGateway:
     def __init__(self) -> None:
         """Know nothing."""
         self.keys: dict[str, Identity] = {}
-        self.secrets: dict[str, str] = {}
+        self.secrets: dict[str, tuple[str, ...]] = {}
         self.known: list[KnownAlgorithm] = []
 
     async def verify_key(self, key: str) -> Identity:
@@ -120,8 +123,8 @@ class FakeGateway:
             raise UnknownCaller(msg)
         return self.keys[key]
 
-    async def callback_secret(self, key_id: str) -> str:
-        """Return the key's secret."""
+    async def callback_secrets(self, key_id: str) -> tuple[str, ...]:
+        """Return the key's secrets."""
         if key_id not in self.secrets:
             msg = f"the API key {key_id} has no callback secret any more"
             raise NoCallbackSecret(msg)
@@ -133,15 +136,16 @@ class FakeGateway:
 
 
 class _Cache(Generic[Value]):
-    """Answers for ``CACHE_S`` seconds; callers that ask at the same time share one question."""
+    """Answers for ``keep_s`` seconds; callers that ask at the same time share one question."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep_s: float) -> None:
+        self._keep_s = keep_s
         self._entries: OrderedDict[str, tuple[float, asyncio.Future[Value]]] = OrderedDict()
 
     async def get(self, name: str, ask: Callable[[], Awaitable[Value]]) -> Value:
         entry = self._entries.get(name)
         if entry is None or entry[0] < time.monotonic():
-            entry = (time.monotonic() + CACHE_S, asyncio.ensure_future(ask()))
+            entry = (time.monotonic() + self._keep_s, asyncio.ensure_future(ask()))
             self._entries[name] = entry
             entry[1].add_done_callback(lambda done: self._forget_failure(name, done))
             while len(self._entries) > CACHE_ENTRIES:
