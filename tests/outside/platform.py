@@ -24,7 +24,7 @@ import pytest
 
 from tests.outside.repository import Repository
 
-__all__ = ["ENVIRONMENT", "Platform", "eventually", "running_platform"]
+__all__ = ["ENVIRONMENT", "Platform", "algodock", "eventually", "running_platform"]
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 ENVIRONMENT = dict(os.environ)
@@ -113,13 +113,13 @@ class Platform:
 
     def pid(self, program: str) -> int:
         """Return the process of a service, worker or server."""
-        programs = json.loads(_algodock(self.environment, "status", "--json", check=False))["programs"]
+        programs = json.loads(algodock(self.environment, "status", "--json", check=False))["programs"]
         found: int = next(one["pid"] for one in programs if one["name"] == program)
         return found
 
     def programs(self) -> dict[str, bool]:
         """Return every program and whether it is ready."""
-        programs = json.loads(_algodock(self.environment, "status", "--json", check=False))["programs"]
+        programs = json.loads(algodock(self.environment, "status", "--json", check=False))["programs"]
         return {one["name"]: one["ready"] for one in programs}
 
     def instance_pid(self, name: str) -> int:
@@ -132,14 +132,15 @@ class Platform:
         pytest.fail(f"nobody listens on port {port} of {name}")
 
 
-def _algodock(environment: dict[str, str], *arguments: str, check: bool = True) -> str:
+def algodock(environment: dict[str, str], *arguments: str, check: bool = True) -> str:
+    """Run the command as a person would; return what it printed."""
     command = [sys.executable, "-m", "algodock_cli", *arguments]
     ended = subprocess.run(command, cwd=PROJECT, env=environment, check=check, stdout=subprocess.PIPE, text=True)
     return ended.stdout
 
 
 @contextmanager
-def running_platform(folder: Path, **settings: str) -> Iterator[Platform]:
+def running_platform(folder: Path, *, workers: int = 1, **settings: str) -> Iterator[Platform]:
     """Start a platform with its data in ``folder``, and end it.
 
     On servers that the environment names it has a database of its own there.
@@ -157,12 +158,12 @@ def running_platform(folder: Path, **settings: str) -> Iterator[Platform]:
         if Path(tempfile.gettempdir()) in path.parents and path.stat().st_uid == os.geteuid():
             path.chmod(path.stat().st_mode | 0o005)
     try:
-        told = json.loads(_algodock(environment, "up", "--json").strip().splitlines()[-1])
+        told = json.loads(algodock(environment, "up", "--json", "--workers", str(workers)).strip().splitlines()[-1])
         yield Platform(
             told["url"], told["api_key"], told["callback_secret"], told["kafka"], traces, environment=environment
         )
     finally:
-        _algodock(environment, "down", check=False)
+        algodock(environment, "down", check=False)
 
 
 async def _new_database(url: str) -> str:

@@ -73,6 +73,9 @@ class KafkaSettings(BaseSettings):
     fast_fetch_wait_ms: int = Field(default=500, ge=1)
     idle_fetch_wait_ms: int = Field(default=500, ge=1)
     send_timeout_s: float = Field(default=10, gt=0)
+    max_poll_interval_s: float = Field(
+        default=300, gt=0, description="a consumer that takes longer loses its partitions"
+    )
     idempotent: bool = Field(default=False, description="needs a broker with InitProducerId")
     replication_factor: int = Field(default=1, ge=1)
 

@@ -28,6 +28,9 @@ def command(
             help="On real servers: the environment's, or all four started here; a missing one is a failure.",
         ),
     ] = False,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="The fault tests in their long form; each prints its figures.")
+    ] = False,
 ) -> None:
     """Run the test suite; the exit code is pytest's.
 
@@ -37,6 +40,9 @@ def command(
 
     project = project_folder()
     given = [_seen_from(project, word) for word in arguments or []]
+    if faults:
+        os.environ["ALGODOCK_FAULTS"] = "long"
+        given = given if any(_names_tests(project, word) for word in given) else ["tests/faults", *given]
     raise typer.Exit(_on_real_servers(project, given) if real else _pytest(project, given, {}))
 
 

@@ -145,6 +145,7 @@ class Bus:
             # A group begins with what was there before it; a broadcast fills itself from a snapshot.
             auto_offset_reset="latest" if broadcast else "earliest",
             fetch_max_wait_ms=idle_ms,
+            max_poll_interval_ms=int(self._settings.max_poll_interval_s * 1000),
             parser=_tolerant,
             decoder=_whole_message,
             no_reply=True,

@@ -1,0 +1,92 @@
+"""Servers that stop, forget or fill up below a platform under load: what was accepted ends, and can be read."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.faults.conftest import LONG
+from tests.faults.test_services import under_load
+from tests.outside.ledger import Ledger
+from tests.outside.platform import Platform, eventually
+from tests.outside.servers import Servers
+
+pytestmark = pytest.mark.timeout(900)
+DOWN_S = 30.0 if LONG else 4.0
+
+
+@pytest.mark.parametrize("lose_data", [False, True], ids=["stopped", "its data deleted"])
+def test_the_broker(
+    platform: Platform, servers: Servers, ledger: Ledger, figures: Callable[..., None], *, lose_data: bool
+) -> None:
+    with under_load(platform, ledger):
+        eventually(lambda: len(ledger.submitted) > 5, 30)
+        with servers.stopped("kafka", lose_data=lose_data):
+            before = len(ledger.submitted)
+            time.sleep(DOWN_S)  # the length of the fault
+            accepted = len(ledger.submitted) - before
+        back = time.monotonic()
+        eventually(lambda: all(platform.programs().values()), 90)
+        ready_s = time.monotonic() - back
+    assert accepted > 5, "submissions by REST went on being accepted"
+    figures(
+        **ledger.check(platform),
+        accepted_meanwhile=accepted,
+        refused=sum(ledger.refused.values()),
+        ready_s=round(ready_s, 2),
+    )
+
+
+def test_postgresql_restarted_at_once(
+    platform: Platform, servers: Servers, ledger: Ledger, figures: Callable[..., None]
+) -> None:
+    answers: list[tuple[float, int]] = []
+    over = threading.Event()
+
+    def look() -> None:
+        with platform.api() as api:
+            while not over.wait(0.05):
+                answers.append((time.monotonic(), api.get("/api/v1/tasks", params={"limit": 1}).status_code))
+
+    looking = threading.Thread(target=look)
+    with under_load(platform, ledger):
+        eventually(lambda: len(ledger.submitted) > 5, 30)
+        looking.start()
+        servers.signal("postgres", signal.SIGQUIT)  # what pg_ctl -m immediate sends
+        eventually(lambda: any(status >= 500 for _, status in answers), 30)
+        eventually(lambda: [status for _, status in answers[-10:]] == [200] * 10, 60)
+        over.set()
+        looking.join()
+    window = [at for at, status in answers if status >= 500]
+    assert {status for _, status in answers} <= {200, 503}
+    figures(**ledger.check(platform), refused=sum(ledger.refused.values()), window_s=round(window[-1] - window[0], 2))
+
+
+@pytest.mark.parametrize("server", ["objects", "redis"])
+def test_without(
+    platform: Platform, servers: Servers, ledger: Ledger, figures: Callable[..., None], server: str
+) -> None:
+    with under_load(platform, ledger):
+        eventually(lambda: len(ledger.submitted) > 5, 30)
+        with servers.stopped(server):
+            end = time.monotonic() + DOWN_S
+            while time.monotonic() < end:
+                _what_succeeded_can_be_read(platform, ledger)
+        back = time.monotonic()
+    told = ledger.check(platform)
+    for task in ledger.submitted:  # from the store itself, not from the row
+        answer = platform.call("GET", f"/api/v1/tasks/{task}/result", params={"link": True}, follow_redirects=True)
+        assert answer.json()["n"] == ledger.submitted[task]["n"]
+        assert len(answer.history) == 1
+    figures(**told, all_there_after_s=round(time.monotonic() - back, 2))
+
+
+def _what_succeeded_can_be_read(platform: Platform, ledger: Ledger) -> None:
+    with platform.api() as api:
+        for task in list(ledger.submitted)[-10:]:
+            if api.get(f"/api/v1/tasks/{task}").json()["state"] == "succeeded":
+                assert api.get(f"/api/v1/tasks/{task}/result").status_code in {200, 307}, task
