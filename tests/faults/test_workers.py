@@ -35,7 +35,7 @@ def test_workers_killed_at_random_moments(platform: Platform, ledger: Ledger, fi
     submitting = threading.Thread(target=ledger.submit_many, args=(platform, tasks), kwargs={"sleep_s": 0.5})
     submitting.start()
     for number in range(kills):
-        eventually(lambda due=number: len(ledger.executions) >= tasks * due // kills and ledger.running(), 120)  # type: ignore[misc]  # bound at once
+        eventually(lambda due=number: bool(ledger.running()) and len(ledger.executions) >= tasks * due // kills, 120)  # type: ignore[misc]  # bound at once
         time.sleep(moments.uniform(0, 0.4))  # the moment is the fault
         _kill(platform, moments.choice(WORKERS))
         at.append(time.monotonic())
@@ -82,7 +82,8 @@ def _holder(platform: Platform, ledger: Ledger) -> str:
         worker
         for worker in WORKERS
         if any(
-            one.raddr and one.raddr.port == port for one in psutil.Process(platform.pid(worker)).net_connections("tcp")
+            getattr(one.raddr, "port", None) == port
+            for one in psutil.Process(platform.pid(worker)).net_connections("tcp")
         )
     ]
     assert len(found) == 1, found

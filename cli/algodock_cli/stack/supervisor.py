@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -91,7 +91,7 @@ class Supervisor:
         """Return supervisord's process if it runs."""
         return Process.from_file(self._folder.run / "pids" / f"{_NAME}.json")
 
-    def start(self, groups: dict[str, Sequence[Program]]) -> None:
+    def start(self, groups: Mapping[str, Sequence[Program]]) -> None:
         """Declare the programs and start supervisord over them.
 
         Groups are stopped one after the other, the last first; the programs of one at once.
@@ -127,7 +127,7 @@ class Supervisor:
         """Return the state of every program; empty when supervisord does not answer."""
         return self._states() or []
 
-    def change(self, groups: dict[str, Sequence[Program]]) -> None:
+    def change(self, groups: Mapping[str, Sequence[Program]]) -> None:
         """Declare other groups under the running supervisord: new ones start, those that are gone are stopped.
 
         Groups that are declared as before go on undisturbed.
@@ -183,7 +183,7 @@ class Supervisor:
         files = sorted((self._folder.run / "pids").glob("*.json"))
         return sorted(files, key=lambda file: file.stem != _NAME)  # supervisord first, or it starts them again
 
-    def _write_configuration(self, groups: dict[str, Sequence[Program]]) -> None:
+    def _write_configuration(self, groups: Mapping[str, Sequence[Program]]) -> None:
         parts = [
             _HEAD.format(
                 socket=_escaped(self._socket),
