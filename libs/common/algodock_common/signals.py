@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
     from algodock_common.settings import RedisSettings
 
-__all__ = ["TASK_FINISHED", "TASK_READY", "Signals"]
+__all__ = ["TASK_CANCEL", "TASK_FINISHED", "TASK_READY", "Signals"]
 
 log = structlog.get_logger()
 
 TASK_READY: Final = "task.ready"
 """An algorithm has work that is due; the payload is its name."""
+TASK_CANCEL: Final = "task.cancel"
+"""A running task is to stop; the payload is its id."""
 TASK_FINISHED: Final = "task.finished"
 """A task has ended; the payload is the task as ``GET`` answers it, one line of JSON."""
 

@@ -230,7 +230,7 @@ async def test_another_owners_task_is_unknown(platform: Platform) -> None:
     for call in (
         platform.desk.get(view.id, owner="key-2"),
         platform.desk.result(view.id, owner="key-2"),
-        platform.desk.cancel(view.id, owner="key-2"),
+        platform.cancels.cancel(view.id, owner="key-2"),
     ):
         with pytest.raises(UnknownTask):
             await call

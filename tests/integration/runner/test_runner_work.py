@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from algodock_common.events import Limits
-from algodock_runner.domain.errors import TaskEnded, TaskHasNoResult
+from algodock_runner.domain.errors import TaskHasNoResult
 from algodock_runner.repository import fence
 from algodock_runner.repository.claim import Slots, claim
 
@@ -414,64 +414,6 @@ async def test_a_lost_lease_stops_the_work(platform: Platform) -> None:
         assert not pool.running
     assert platform.algorithm.closed == 1
     assert (await platform.task(view.id)).state == "running"
-
-
-async def test_a_waiting_task_is_cancelled_at_once(platform: Platform) -> None:
-    view = await platform.submit(input=1)
-    assert (await platform.desk.cancel(view.id, owner="key-1")).state == "cancelled"
-    assert (await platform.desk.cancel(view.id, owner="key-1")).state == "cancelled"  # asking again changes nothing
-    assert len(await platform.emitted("task.finished")) == 1
-
-
-async def test_a_running_task_is_cancelled_when_its_work_has_stopped(platform: Platform) -> None:
-    platform.algorithm.behaviour = sleeping(60)  # type: ignore[assignment]
-    platform.algorithm.cancel_answers = [202, 200]
-    platform.route()
-    async with platform.worker():
-        view = await platform.submit(input=1)
-        await platform.until(view.id, "running")
-        await asyncio.sleep(0.1)
-        asked = await platform.desk.cancel(view.id, owner="key-1")
-        assert asked.state == "running"
-        assert asked.cancel_requested_at
-        await platform.algorithm.told.wait()
-        assert (await platform.task(view.id)).state == "running"  # it said 202: it is still at it
-        seen = await platform.ended(view.id, seconds=5)
-    assert seen.state == "cancelled"
-    assert platform.algorithm.closed == 1
-    assert platform.algorithm.cancelled == [str(view.id)] * 2
-
-
-async def test_a_cancelled_task_whose_worker_died_is_cancelled_by_the_reconciler(platform: Platform) -> None:
-    view = await platform.submit(input=1)
-    async with platform.db.transaction() as tx:
-        await claim(tx, worker_id="dead", slots=[Slots("echo", 1, None)], room=1, lease_s=0.01)
-    await platform.desk.cancel(view.id, owner=None)
-    await asyncio.sleep(0.05)
-    await platform.reconciler.sweep_once()
-    assert (await platform.task(view.id)).state == "cancelled"
-
-
-async def test_a_task_cancelled_between_two_attempts_is_not_tried_again(platform: Platform) -> None:
-    view = await platform.submit(input=1)
-    async with platform.db.transaction() as tx:
-        (held,) = await claim(tx, worker_id="w", slots=[Slots("echo", 1, None)], room=1, lease_s=60)
-    await platform.desk.cancel(view.id, owner=None)
-    async with platform.db.transaction() as tx:
-        await fence.give_back(tx, [fence.GiveBack(view.id, held.attempt, "failed", spent=True)])
-    async with platform.db.transaction() as tx:
-        assert not await claim(tx, worker_id="w", slots=[Slots("echo", 1, None)], room=1, lease_s=60)
-    await platform.reconciler.sweep_once()
-    assert (await platform.task(view.id)).state == "cancelled"
-
-
-async def test_a_task_that_has_ended_cannot_be_cancelled(platform: Platform) -> None:
-    platform.route()
-    async with platform.worker():
-        view = await platform.ended((await platform.submit(input=1)).id)
-    with pytest.raises(TaskEnded) as refused:
-        await platform.desk.cancel(view.id, owner=None)
-    assert refused.value.status == 409
 
 
 async def test_a_worker_that_is_stopped_hands_back_what_it_runs(platform: Platform) -> None:

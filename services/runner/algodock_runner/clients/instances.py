@@ -12,6 +12,7 @@ from algodock_common.errors import PROBLEM_CONTENT_TYPE
 from algodock_common.observability import current_traceparent, span
 from algodock_common.storage import BINARY
 from algodock_runner.clients.answers import Answer, AttemptFailed, receive
+from algodock_runner.clients.streams import EVENTS, LINES, receive_stream
 from algodock_runner.domain.requests import JSON
 from algodock_runner.domain.retry import Failure, Kind, failure_of_status, task_error
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from algodock_runner.clients.http_pool import HttpPool
+    from algodock_runner.clients.streams import Listener
 
 __all__ = ["Call", "CallFailed", "HttpInstances", "Instances"]
 
@@ -28,6 +30,7 @@ CHUNK = 64 * 1024
 ERROR_BYTES = 64 * 1024
 CANCEL_S = 3.0
 HEADER_LIMIT = 255
+ACCEPTED = "text/event-stream, application/json, */*;q=0.5"
 
 
 class Call:
@@ -42,14 +45,16 @@ class Call:
         *,
         timeout_s: float,
         max_answer_bytes: int,
+        listener: Listener | None = None,
     ) -> None:
-        """Hold the parts; times in seconds."""
+        """Hold the parts; times in seconds. ``listener`` hears what the algorithm says while it works."""
         self.task_id = task_id
         self.attempt = attempt
         self.body = body
         self.content_type = content_type
         self.timeout_s = timeout_s
         self.max_answer_bytes = max_answer_bytes
+        self.listener = listener
 
 
 class CallFailed(AttemptFailed):
@@ -69,15 +74,16 @@ class Instances(Protocol):
 
         Raises:
             CallFailed: no answer, or one other than 2xx.
-            AttemptFailed: an answer that is too large.
+            AttemptFailed: an answer that is too large, or a stream that tells of a failure or breaks off.
         """
         ...
 
-    async def stopped(self, base_url: str, task_id: UUID) -> bool:
+    async def stopped(self, base_url: str, task_id: UUID) -> bool | None:
         """Ask ``POST <base_url>/cancel/<task id>`` whether the work has stopped, after its call was closed.
 
-        An instance answers 202 while it still works on it. One that has no such route is taken at
-        its connection's word: it was told by the close.
+        An instance answers 202 while it still works on it; None: it did not answer, so nobody
+        knows. One that has no such route is taken at its connection's word: it was told by the
+        close. Where nobody listens, nobody goes on.
         """
         ...
 
@@ -104,6 +110,7 @@ class HttpInstances:
     async def _predict(self, url: str, call: Call) -> Answer:
         headers = {
             "content-type": call.content_type,
+            "accept": ACCEPTED,
             "accept-encoding": "identity",
             "x-algodock-task": str(call.task_id),
             "x-algodock-attempt": str(call.attempt),
@@ -119,7 +126,11 @@ class HttpInstances:
             ) as response:
                 if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
                     chunks = response.content.iter_chunked(CHUNK)
-                    return await receive(chunks, _content_type(response), limit=call.max_answer_bytes)
+                    limit = call.max_answer_bytes
+                    if response.content_type == EVENTS or response.content_type in LINES:
+                        chunks = response.content.iter_any()  # what is said is passed on at once
+                        return await receive_stream(chunks, response.content_type, listener=call.listener, limit=limit)
+                    return await receive(chunks, _content_type(response), limit=limit)
                 raise CallFailed(await _refusal(response), sent=True)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             reason = task_error("ConnectionRefused", f"the instance cannot be reached: {error}")
@@ -134,7 +145,7 @@ class HttpInstances:
             if not isinstance(body, bytes):
                 body.close()
 
-    async def stopped(self, base_url: str, task_id: UUID) -> bool:
+    async def stopped(self, base_url: str, task_id: UUID) -> bool | None:
         """Ask it."""
         timeout = aiohttp.ClientTimeout(total=CANCEL_S, sock_connect=CONNECT_S)
         try:
@@ -142,8 +153,10 @@ class HttpInstances:
                 f"{base_url}/cancel/{task_id}", timeout=timeout, allow_redirects=False
             ) as response:
                 return response.status != HTTPStatus.ACCEPTED
+        except aiohttp.ClientConnectorError as error:
+            return True if isinstance(error.os_error, ConnectionRefusedError) else None
         except (aiohttp.ClientError, TimeoutError, OSError):
-            return True  # nobody there to go on, or nobody who says so
+            return None
 
 
 def _content_type(response: aiohttp.ClientResponse) -> str:

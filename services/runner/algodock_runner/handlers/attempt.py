@@ -98,10 +98,6 @@ class Attempt:
                 if answer is not None:
                     await answer.discard()
 
-    async def stopped(self) -> bool:
-        """Ask the instance whether the work has stopped, after the call was closed."""
-        return self.instance is None or await self._tools.instances.stopped(self.instance.base_url, self.claim.id)
-
     @property
     def served(self) -> Served:
         """Return who serves it."""

@@ -21,7 +21,7 @@ from algodock_runner.domain.retry import task_error
 from algodock_runner.handlers.attempt import Attempt
 from algodock_runner.repository import lease
 from algodock_runner.repository.claim import Slots, claim
-from algodock_runner.repository.fence import End, GiveBack
+from algodock_runner.repository.fence import GiveBack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from algodock_common.database import Database
     from algodock_runner.domain.tasks import Claim
     from algodock_runner.handlers.attempt import Outcome, Tools
+    from algodock_runner.handlers.cancelling import Canceller
     from algodock_runner.handlers.ledger import Ledger
     from algodock_runner.settings import WorkerSettings
 
@@ -39,7 +40,6 @@ log = structlog.get_logger()
 
 LOOK_EVERY_S = 1.0
 WATCH_EVERY_S = 0.5
-ASK_STOPPED_EVERY_S = 1.0
 
 RUNNING = Gauge("algodock_tasks_running", "Tasks that this worker runs")
 WAITED = Histogram(
@@ -78,11 +78,21 @@ class _Run:
 class Pool:
     """Runs as many tasks as there are slots, and not more than each algorithm takes."""
 
-    def __init__(self, db: Database, tools: Tools, ledger: Ledger, *, settings: WorkerSettings, worker_id: str) -> None:
+    def __init__(
+        self,
+        db: Database,
+        tools: Tools,
+        ledger: Ledger,
+        canceller: Canceller,
+        *,
+        settings: WorkerSettings,
+        worker_id: str,
+    ) -> None:
         """Keep what it works with, and look whenever the routes change."""
         self._db = db
         self._tools = tools
         self._ledger = ledger
+        self._canceller = canceller
         self._settings = settings
         self._worker_id = worker_id
         self._runs: dict[UUID, _Run] = {}
@@ -91,6 +101,7 @@ class Pool:
         self._hungry: set[str] = set()
         self._look_everywhere = True
         self._wanted = asyncio.Event()
+        self._watch_now = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         tools.table.listen(self._routes_changed)
 
@@ -103,6 +114,11 @@ class Pool:
         """Look for work of this algorithm soon; returns at once."""
         self._rung.add(algorithm)
         self._wanted.set()
+
+    def cancel_asked(self, task_id: UUID) -> None:
+        """Look soon whether a task that may run here is to stop; returns at once."""
+        if task_id in self._runs:
+            self._watch_now.set()
 
     async def start(self) -> None:
         """Begin to take work."""
@@ -247,10 +263,7 @@ class Pool:
                 raise
             run.task.uncancel()  # what follows may use timeouts of its own
         if run.stop_reason == "cancel":
-            while not await run.attempt.stopped():  # noqa: ASYNC110  # only asking tells
-                await asyncio.sleep(ASK_STOPPED_EVERY_S)
-            error = task_error("Cancelled", "cancelled while it ran")
-            return End(one.id, one.attempt, "cancelled", error=error, served=run.attempt.served)
+            return await self._canceller.end(one.id, one.attempt, run.attempt.instance, one.timeout_s)
         if run.stop_reason == "drain":
             error = task_error("HandedBack", "the worker was stopped")
             return GiveBack(one.id, one.attempt, "handed back", error=error, served=run.attempt.served)
@@ -287,7 +300,9 @@ class Pool:
     async def _keep_watching(self) -> None:
         """Stop what holds no lease any more, by our own clock, and what its owner cancelled."""
         while True:
-            await asyncio.sleep(WATCH_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._watch_now.wait(), WATCH_EVERY_S)
+            self._watch_now.clear()
             now = time.monotonic()
             for run in list(self._runs.values()):
                 if now >= run.lease_until:

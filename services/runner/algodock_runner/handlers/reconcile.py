@@ -102,10 +102,7 @@ class Reconciler:
             found = await sweep.lost(tx)
             ends, backs = [], []
             for one in found:
-                if one.cancelling:
-                    error = task_error("Cancelled", "cancelled; the worker that ran it is gone")
-                    ends.append(fence.End(one.id, one.attempt, "cancelled", error=error))
-                elif one.lost >= LOST_LEASES_ALLOWED:
+                if one.lost >= LOST_LEASES_ALLOWED:
                     error = task_error("WorkerLost", f"{one.lost + 1} workers were lost while they ran it")
                     ends.append(fence.End(one.id, one.attempt, "failed", error=error))
                 else:

@@ -30,8 +30,8 @@ SELECT algorithm, count(*) AS tasks FROM woken GROUP BY algorithm
 """)  # noqa: S608  # a constant of this module
 
 _LOST = sa.text(f"""
-SELECT id, attempt, lost, cancel_requested_at IS NOT NULL AS cancelling, worker_id FROM tasks
-WHERE state = 'running' AND lease_until < now()
+SELECT id, attempt, lost, worker_id FROM tasks
+WHERE state = 'running' AND lease_until < now() AND cancel_requested_at IS NULL
 LIMIT {BATCH} FOR UPDATE SKIP LOCKED
 """)  # noqa: S608
 
@@ -60,7 +60,6 @@ class Lost:
     id: UUID
     attempt: int
     lost: int
-    cancelling: bool
     worker_id: str
 
 
@@ -87,7 +86,7 @@ async def wake(tx: Transaction) -> dict[str, int]:
 
 
 async def lost(tx: Transaction) -> list[Lost]:
-    """Lock and return running tasks whose lease ran out."""
+    """Lock and return running tasks whose lease ran out; a worker takes those over that are being cancelled."""
     return [Lost(**row) for row in (await tx.session.execute(_LOST)).mappings()]
 
 
