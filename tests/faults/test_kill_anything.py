@@ -19,8 +19,9 @@ import httpx
 import pytest
 
 from tests.outside.callbacks import Receiver
-from tests.outside.platform import ENVIRONMENT, Platform, eventually
+from tests.outside.platform import Platform, eventually
 from tests.outside.repository import Repository
+from tests.outside.servers import Servers
 
 VICTIMS = (
     "gateway",
@@ -35,9 +36,7 @@ VICTIMS = (
     "objects",
     "instance",
 )
-NAMED_BY = {"postgres": "DATABASE_URL", "redis": "REDIS_URL", "kafka": "KAFKA_BOOTSTRAP", "objects": "S3_ENDPOINT"}
-OURS = [victim for victim in VICTIMS if not ENVIRONMENT.get(NAMED_BY.get(victim, ""))]
-"""A server that the environment names is not the platform's, and nothing of ours would revive it."""
+SERVERS = frozenset({"postgres", "redis", "kafka", "objects"})
 
 
 class Traffic:
@@ -137,16 +136,24 @@ def _answers(platform: Platform, name: str, version: str) -> bool:
     return answer.status_code == 200 and answer.json()["version"] == version
 
 
+def _pid(platform: Platform, servers: Servers, name: str, victim: str) -> int:
+    if victim == "instance":
+        return platform.instance_pid(name)
+    return servers.pid(victim) if victim in SERVERS else platform.pid(victim)
+
+
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("victim", OURS)
-def test_the_path_survives_the_kill_of(platform: Platform, echo: Repository, receiver: Receiver, victim: str) -> None:
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_the_path_survives_the_kill_of(
+    platform: Platform, servers: Servers, echo: Repository, receiver: Receiver, victim: str
+) -> None:
     version = f"after-{victim}-{uuid4().hex[:6]}"
     echo.commit_echo(version)
     traffic = Traffic(platform, echo.name, receiver.url)
     pushing = threading.Thread(target=_push, args=(echo,))
     with traffic.flowing():
         eventually(lambda: traffic.predictions and traffic.tasks, 30)
-        pid = platform.instance_pid(echo.name) if victim == "instance" else platform.pid(victim)
+        pid = _pid(platform, servers, echo.name, victim)
         pushing.start()
         time.sleep(0.3)  # into the middle of the push, wherever that is today
         os.kill(pid, signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -90,3 +91,30 @@ def _what_succeeded_can_be_read(platform: Platform, ledger: Ledger) -> None:
         for task in list(ledger.submitted)[-10:]:
             if api.get(f"/api/v1/tasks/{task}").json()["state"] == "succeeded":
                 assert api.get(f"/api/v1/tasks/{task}/result").status_code in {200, 307}, task
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system that is small")
+def test_a_disk_that_is_full_below_the_object_store(
+    platform: Platform, servers: Servers, ledger: Ledger, figures: Callable[..., None]
+) -> None:
+    """Results that find no room wait, and say so; nothing is called succeeded that cannot be read."""
+    with servers.small_disk("objects", megabytes=8), platform.api() as api:
+        tasks = [ledger.submit(api, bytes=1_500_000) for _ in range(12)]
+        eventually(lambda: all(any(run.ended for run in ledger.executions[task]) for task in tasks), 60)
+        states = eventually(lambda: _settled(platform, tasks), 60) or []
+        assert "running" in states, states
+        _what_succeeded_can_be_read(platform, ledger)
+        back = time.monotonic()
+    told = ledger.check(platform)
+    figures(**told, waited=states.count("running"), all_there_after_s=round(time.monotonic() - back, 2))
+
+
+def _settled(platform: Platform, tasks: list[str]) -> list[str] | None:
+    """Return the tasks' states once two looks, a second apart, agree."""
+
+    def look() -> list[str]:
+        return [platform.call("GET", f"/api/v1/tasks/{task}").json()["state"] for task in tasks]
+
+    before = look()
+    time.sleep(1)  # the length of one look's validity
+    return before if before == look() else None

@@ -20,7 +20,7 @@ __all__ = ["Page", "open_page"]
 
 PATIENCE_S = 30.0
 _UNTIL = """new Promise(found => {
-  const look = () => { const seen = (%s); if (seen) { watch.disconnect(); found(seen); } return seen; };
+  const look = () => { const seen = (%s); if (seen) { watch.disconnect(); found(Object(seen) === seen || seen); } };
   const watch = new MutationObserver(look);
   watch.observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
   look();

@@ -51,6 +51,25 @@ class Servers:
         """Send a signal to a server."""
         os.kill(self.pid(name), number)
 
+    @contextmanager
+    def small_disk(self, name: str, *, megabytes: int) -> Iterator[None]:
+        """Have a server work on an empty disk of this size for the block, then on its own again with what was added."""
+        folder, kept = self._data / name, self._data / f"{name}.kept"
+        self._control("stop", name)
+        owner = folder.stat()
+        options = f"size={megabytes}m,uid={owner.st_uid},gid={owner.st_gid},mode=0700"
+        _run("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder))
+        try:
+            self._control("start", name)
+            yield
+            self._control("stop", name)
+            _run("cp", "-a", str(folder), str(kept))
+        finally:
+            _run("umount", str(folder))
+        _run("cp", "-a", f"{kept}/.", str(folder))
+        shutil.rmtree(kept)
+        self._control("start", name)
+
     def _control(self, action: str, name: str) -> None:
         command = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(self._run / "supervisord.conf")]
         ended = subprocess.run(
@@ -66,3 +85,7 @@ class Servers:
         for partition in self._data.glob("kafka/**/*-[0-9]*"):
             if partition.is_dir() and not partition.name.startswith("__cluster_metadata"):
                 shutil.rmtree(partition)
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True)
