@@ -227,6 +227,8 @@ async def test_the_token_goes_to_its_own_server_only_and_never_on_a_command_line
         "--upload-pack=touch /tmp/owned",
         "http://user:password@127.0.0.1/team/echo",
         "ssh://git@127.0.0.1/team/echo",
+        "file://127.0.0.1/team/echo",
+        "ext://127.0.0.1/team/echo",
     ],
 )
 async def test_urls_that_are_no_clone_urls_never_reach_git(
@@ -243,12 +245,15 @@ async def test_a_server_that_is_not_allowed_is_not_spoken_to(plain: tuple[GitRem
         await replace(remote, origins=frozenset()).head(repository)
 
 
+@pytest.mark.parametrize("branch", ["--upload-pack=touch /tmp/owned", "--upload-pack=reboot"])
 async def test_a_branch_that_looks_like_an_option_never_reaches_git(
-    plain: tuple[GitRemote, Repository, FakeGitea],
+    plain: tuple[GitRemote, Repository, FakeGitea], branch: str
 ) -> None:
     remote, repository, _ = plain
     with pytest.raises(InvalidName):
-        await remote.objects(replace(repository, branch="--upload-pack=touch /tmp/owned"), "0" * 40)
+        await remote.objects(replace(repository, branch=branch), "0" * 40)
+    with pytest.raises(InvalidName):
+        await remote.head(replace(repository, branch=branch))
 
 
 async def test_git_itself_would_refuse_other_protocols(git: Git, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ class Peers:
         self.instances: list[InstanceChanged] = []
         self.epoch = 0
         self.git: list[tuple[str, str, int]] = []
+        self.max_push_bytes = 50_000_000
         self.webhooks: list[bytes] = []
         self.beats: list[str] = []
         self.linked: list[dict[str, Any]] = []
@@ -105,9 +106,14 @@ class Peers:
         @app.api_route("/git/{path:path}", methods=["GET", "POST"], dependencies=inside, response_model=None)
         async def git(path: str, request: Request) -> Response:
             identity = await current_identity(request)
+            size = int(request.headers.get("content-length", "0"))
+            if size > self.max_push_bytes:
+                return _problem(413, "a push may have fewer bytes")
             size = 0
             async for part in request.stream():
                 size += len(part)
+                if size > self.max_push_bytes:
+                    return _problem(413, "a push may have fewer bytes")
             self.git.append((path, identity.name, size))
             return Response(b"packed", media_type="application/x-git")
 

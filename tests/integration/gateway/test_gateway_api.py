@@ -282,6 +282,35 @@ async def test_git_needs_a_key_as_password_and_a_first_push_makes_the_algorithm(
     assert gateway.peers.git[-1] == (f"algodock/{name}.git/git-receive-pack", "admin", 5_000_000)
 
 
+@pytest.mark.parametrize("length", [f"content-length: {2 * 2**30}", "transfer-encoding: chunked"])
+async def test_the_forges_413_for_two_gigabytes_comes_back_before_they_are_read(gateway: Gateway, length: str) -> None:
+    name, _ = await gateway.algorithm(deployed=False)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.settings.http.port)
+    auth = base64.b64encode(f"anybody:{gateway.credentials['api_key']}".encode()).decode()
+    head = f"POST /git/algodock/{name}.git/git-receive-pack HTTP/1.1\r\nhost: x\r\nauthorization: Basic {auth}\r\n"
+    writer.write(f"{head}{length}\r\n\r\n".encode())
+    part = b"x" * 2**20
+    if "chunked" in length:
+        part = b"%x\r\n%b\r\n" % (len(part), part)
+    sent = 0
+
+    async def push() -> None:
+        nonlocal sent
+        for _ in range(2048):
+            writer.write(part)
+            await writer.drain()
+            sent += 1
+
+    pushing = asyncio.create_task(push())
+    status = await asyncio.wait_for(reader.readline(), 60)
+    pushing.cancel()
+    await asyncio.gather(pushing, return_exceptions=True)
+    assert status.startswith(b"HTTP/1.1 413")
+    assert sent < 1024, "it was answered only after most of it was read"
+    assert b"application/problem+json" in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    writer.close()
+
+
 async def test_webhooks_pass_without_a_key_as_raw_as_they_came_and_heartbeats_with_their_own_token(
     gateway: Gateway,
 ) -> None:

@@ -113,6 +113,9 @@ def test_an_upload_past_the_limit_is_413_and_one_to_nobody_404(service: Service,
         "https://github.example/a/b",
         "git@host:a/b.git",
         "http://127.0.0.1/a/b?x=y",
+        "file://127.0.0.1/a/b",
+        "ext://127.0.0.1/a/b",
+        "ssh://127.0.0.1/a/b",
     ],
 )
 def test_urls_that_are_not_allowed_are_refused_at_the_link(service: Service, url: str) -> None:
@@ -121,7 +124,9 @@ def test_urls_that_are_not_allowed_are_refused_at_the_link(service: Service, url
     assert answer.headers["content-type"].startswith("application/problem+json")
 
 
-@pytest.mark.parametrize("branch", ["--upload-pack=touch /tmp/x", "a..b", "a b", "-x", "x.lock", "a//b", "@{1}"])
+@pytest.mark.parametrize(
+    "branch", ["--upload-pack=touch /tmp/x", "--upload-pack=reboot", "a..b", "a b", "-x", "x.lock", "a//b", "@{1}"]
+)
 def test_branches_that_are_none_are_refused_at_the_link(service: Service, branch: str) -> None:
     answer = link(service, "refused", f"{service.url}/git/algodock/refused.git", branch)
     assert answer.status_code == 422

@@ -150,6 +150,7 @@ def test_what_a_webhook_claims_does_not_count_but_the_branchs_head(
         ("push", "refs/tags/v1", "1" * 40, "is no branch"),
         ("push", "refs/heads/old", "0" * 40, "was deleted"),
         ("push", "refs/heads/--upload-pack=touch /tmp/x", "1" * 40, "is not a branch name"),
+        ("push", "refs/heads/--upload-pack=reboot", "1" * 40, "is not a branch name"),
         ("push", "refs/heads/../../config", "1" * 40, "is not a branch name"),
     ],
 )
@@ -192,3 +193,26 @@ def test_a_look_that_failed_is_made_good_by_the_next_one(
     send(service, body, **{"X-Gitea-Event": "push", "X-Gitea-Signature": sign(body, secret_of(service, repo))})
     assert service.events(commit)
     assert {d["outcome"] for d in repo.deliveries() if d["after"] == commit} == {"pushed"}
+
+
+def test_a_bundle_that_cannot_be_made_here_is_said_so_and_made_later(service: Service, work: MakeWork) -> None:
+    """As on a full disk; here a file lies where the folder of bundles should be."""
+    repo = work("disk")
+    commit = repo.commit(main__py="x = 1\n")
+    folder = service.settings.platform.data_dir / "forge" / "bundles"
+    hidden = folder.with_name("hidden")
+    if folder.exists():
+        folder.rename(hidden)
+    folder.touch()
+    try:
+        shown = repo.push()
+        (delivery,) = repo.deliveries()
+    finally:
+        folder.unlink()
+        if hidden.exists():
+            hidden.rename(folder)
+    assert "the source bundle of" in shown
+    assert (delivery["outcome"], "File exists" in delivery["detail"]) == ("failed", True)
+    body = push_body(repo, "2" * 40, before="3" * 40)
+    send(service, body, **{"X-Gitea-Event": "push", "X-Gitea-Signature": sign(body, secret_of(service, repo))})
+    assert service.events(commit)

@@ -15,6 +15,7 @@ from algodock_common.errors import (
 
 __all__ = [
     "BranchMissing",
+    "BundleFailed",
     "ForgeFailed",
     "ForgeUnavailable",
     "InvalidName",
@@ -100,6 +101,13 @@ class ForgeUnavailable(Unavailable):
 
     title = "Forge unavailable"
     code = "forge-unavailable"
+
+
+class BundleFailed(Unavailable):
+    """The source bundle cannot be made on this machine now (a full disk, for one); the poller tries again."""
+
+    title = "Source bundle failed"
+    code = "bundle-failed"
 
 
 class ForgeFailed(UpstreamFailed):

@@ -18,7 +18,13 @@ from algodock_gitea_sync.clients.bundle import Bundle
 from algodock_gitea_sync.clients.forge import HeadMoved
 from algodock_gitea_sync.clients.git import GitFailed
 from algodock_gitea_sync.clients.objects import Commit
-from algodock_gitea_sync.domain.errors import ForgeFailed, ForgeUnavailable, RepositoryUnknown, UnsafeTree
+from algodock_gitea_sync.domain.errors import (
+    BundleFailed,
+    ForgeFailed,
+    ForgeUnavailable,
+    RepositoryUnknown,
+    UnsafeTree,
+)
 from algodock_gitea_sync.domain.repository import Look, Outcome
 from algodock_gitea_sync.repository import deliveries, repositories
 
@@ -68,6 +74,7 @@ class Looks:
 
         Raises:
             ForgeUnavailable, Unavailable: forge, object store or database are away; the poller looks again.
+            BundleFailed: this machine's disk is full, or the like; the poller looks again.
             ForgeFailed: the forge answered nonsense, or refuses the platform.
         """
         lock = self._locks.setdefault(repository.id, asyncio.Lock())
@@ -124,6 +131,9 @@ class Looks:
         except GitFailed as error:
             msg = f"commit {commit} of {repository.full_name} cannot be read: {error}"
             raise ForgeFailed(msg) from error
+        except OSError as error:
+            msg = f"the source bundle of {commit} cannot be made: {error.strerror or error}"
+            raise BundleFailed(msg) from error
         if bundle.path is not None:
             try:
                 await self._store.put_file(bundle_key(repository.id, commit), bundle.path, "application/gzip")
