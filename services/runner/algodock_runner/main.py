@@ -34,7 +34,8 @@ def main(process: str = "api") -> None:
 
 def api(settings: Settings) -> FastAPI:
     """Return the application that accepts tasks, reads the public inlet and reconciles."""
-    from algodock_runner.handlers.cancel_requests import CancelRequests  # a worker needs none of these
+    from algodock_runner.handlers.callbacks import CallbackDesk  # a worker needs none of these
+    from algodock_runner.handlers.cancel_requests import CancelRequests
     from algodock_runner.handlers.catalogue import Catalogue
     from algodock_runner.handlers.inlet import Inlet
     from algodock_runner.handlers.look import Desk
@@ -62,6 +63,7 @@ def api(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.submission = submission
+        app.state.callbacks = CallbackDesk(db)
         app.state.cancels = CancelRequests(db, gateway_url=gateway_url)
         app.state.desk = Desk(db, store, limits=settings.tasks, gateway_url=gateway_url)
         async with AsyncExitStack() as stack:
@@ -95,10 +97,12 @@ def worker(settings: Settings) -> FastAPI:
     from algodock_runner.clients.restarts import HttpRestarts
     from algodock_runner.clients.results import SignedResults
     from algodock_runner.handlers.attempt import Tools
+    from algodock_runner.handlers.behind import Behind
     from algodock_runner.handlers.cancelling import Canceller
     from algodock_runner.handlers.deliver import CallbackSender
     from algodock_runner.handlers.ledger import Ledger
     from algodock_runner.handlers.pool import Pool
+    from algodock_runner.handlers.progress import Progress
     from algodock_runner.subscribers import subscribe_worker
 
     worker_id = f"worker-{settings.platform.node_id}-{uuid7().hex[-12:]}"
@@ -117,9 +121,19 @@ def worker(settings: Settings) -> FastAPI:
     http = HttpPool(4 * settings.worker.slots)
     target = HttpCallbackTarget(settings.callbacks.destinations, timeout_s=settings.callbacks.timeout_s)
     sender = CallbackSender(db, HttpGateway(to_gateway), target, settings=settings.callbacks, gateway_url=gateway_url)
-    ledger = Ledger(db, bell, gateway_url=gateway_url, ended=sender.wake)
     results = SignedResults(settings.objects, store, http)
-    tools = Tools(table=table, instances=HttpInstances(http), results=results, store=store, limits=settings.tasks)
+    behind = Behind(db, results, limits=settings.tasks)
+    ledger = Ledger(db, bell, behind, gateway_url=gateway_url, ended=sender.wake)
+    progress = Progress(redis, signals)
+    tools = Tools(
+        table=table,
+        instances=HttpInstances(http),
+        results=results,
+        behind=behind,
+        store=store,
+        limits=settings.tasks,
+        progress=progress,
+    )
     canceller = Canceller(
         db,
         table,
@@ -139,7 +153,8 @@ def worker(settings: Settings) -> FastAPI:
             for close in (to_gateway.close, to_registry.close, redis.aclose, store.close):
                 stack.push_async_callback(close)
             await migrate(settings.database, schema=SCHEMA, migrations=MIGRATIONS)
-            for part in (http, target, bucket, signals, bus, db, bell, feed, sender, ledger, canceller, pool):
+            work = (progress, behind, ledger, canceller, pool)
+            for part in (http, target, bucket, signals, bus, db, bell, feed, sender, *work):
                 await part.start()
                 stack.push_async_callback(part.stop)  # ended in the opposite order
             yield

@@ -30,6 +30,7 @@ from algodock_runner.clients.results import PlainResults
 from algodock_runner.domain.algorithms import KnownAlgorithm
 from algodock_runner.domain.tasks import TaskView
 from algodock_runner.handlers.attempt import Tools
+from algodock_runner.handlers.behind import Behind
 from algodock_runner.handlers.bell import Bell
 from algodock_runner.handlers.cancel_requests import CancelRequests
 from algodock_runner.handlers.cancelling import Canceller
@@ -42,6 +43,8 @@ from algodock_runner.handlers.pool import Pool
 from algodock_runner.handlers.reconcile import Reconciler
 from algodock_runner.handlers.submit import Submission
 from algodock_runner.settings import CallbackSettings, TaskSettings, WorkerSettings
+
+from .receiving import Receiver, serving
 
 OWNER = "key-1"
 SECRET = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtMTIzNA=="
@@ -196,12 +199,16 @@ class Platform:
         return data
 
     @asynccontextmanager
-    async def worker(self, *, rings: bool = True, results: Any = None, **settings: Any) -> AsyncIterator[Pool]:
+    async def worker(
+        self, *, rings: bool = True, results: Any = None, progress: Any = None, **settings: Any
+    ) -> AsyncIterator[Pool]:
         """Run a worker; with its callbacks' sender idle."""
         http = HttpPool(64)
         await http.start()
-        ledger = Ledger(self.db, self.bell, gateway_url=GATEWAY_URL, ended=lambda: None)
-        tools = Tools(self.table, HttpInstances(http), results or PlainResults(self.store), self.store, self.limits)
+        results = results or PlainResults(self.store)
+        behind = Behind(self.db, results, limits=self.limits)
+        ledger = Ledger(self.db, self.bell, behind, gateway_url=GATEWAY_URL, ended=lambda: None)
+        tools = Tools(self.table, HttpInstances(http), results, behind, self.store, self.limits, progress)
         chosen = WorkerSettings.model_validate({"grace_s": 0.2} | settings)
         worker_id = f"w-{uuid7().hex[-4:]}"
         canceller = Canceller(
@@ -217,12 +224,12 @@ class Platform:
         pool = Pool(self.db, tools, ledger, canceller, settings=chosen, worker_id=worker_id)
         if rings:
             self.broker.pools.append(pool)
-        for part in (ledger, canceller, pool):
+        for part in (behind, ledger, canceller, pool):
             await part.start()
         try:
             yield pool
         finally:
-            for part in (pool, canceller, ledger):
+            for part in (pool, canceller, ledger, behind):
                 await part.stop()
             await http.stop()
             if rings:
@@ -261,6 +268,14 @@ async def database(database_settings: DatabaseSettings) -> AsyncIterator[Databas
 async def algorithm() -> AsyncIterator[Algorithm]:
     one = Algorithm()
     async with one.served():
+        yield one
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    one = Receiver()
+    async with serving(one.take) as url:
+        one.url = url + "/done"
         yield one
 
 

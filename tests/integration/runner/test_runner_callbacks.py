@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import pytest
 from aiohttp import web
@@ -18,60 +15,13 @@ from algodock_common.errors import Unavailable
 from algodock_runner.clients.callback_target import CheckedResolver, HttpCallbackTarget
 from algodock_runner.domain.addresses import Destinations
 from algodock_runner.domain.errors import CallbackAddressRefused
-from algodock_runner.repository import fence
+
+from .receiving import Receiver, due_now, finished
 
 if TYPE_CHECKING:
     from .conftest import Platform
 
-GATEWAY_URL = "http://gateway.test"
 SECRET = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtMTIzNA=="
-
-
-class Receiver:
-    """A callback target: keeps what it got and answers what it is told."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[dict[str, str], bytes]] = []
-        self.answers: list[Any] = []
-        self.url = ""
-
-    async def take(self, request: web.Request) -> web.StreamResponse:
-        self.got.append(({k.lower(): v for k, v in request.headers.items()}, await request.read()))
-        answer = self.answers.pop(0) if self.answers else 204
-        if isinstance(answer, int):
-            return web.Response(status=answer)
-        result: web.StreamResponse = await answer(request)
-        return result
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    one = Receiver()
-    async with serving(one.take) as url:
-        one.url = url + "/done"
-        yield one
-
-
-@asynccontextmanager
-async def serving(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handler)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
-async def finished(platform: Platform, url: str, **body: Any) -> UUID:
-    """Have a task that ended, its callback due."""
-    view = await platform.submit(input={"x": 1}, callback_url=url, **body)
-    async with platform.db.transaction() as tx:
-        end = fence.End(view.id, 0, "cancelled")
-        assert await fence.end(tx, [end], before=fence.WAITING, gateway_url=GATEWAY_URL)
-    return view.id
 
 
 async def stands(platform: Platform) -> Any:
@@ -79,10 +29,6 @@ async def stands(platform: Platform) -> Any:
         extract(epoch FROM next_at - now())::float8 AS wait_s FROM callbacks"""
     (row,) = await platform.rows(query)
     return row
-
-
-async def due_now(platform: Platform) -> None:
-    await platform.change("UPDATE callbacks SET next_at = now()")
 
 
 async def test_a_finished_task_is_told_signed(platform: Platform, receiver: Receiver) -> None:

@@ -6,8 +6,11 @@ from algodock_common.errors import Conflict, InvalidInput, NotFound, PayloadTooL
 
 __all__ = [
     "CallbackAddressRefused",
+    "CallbackNotDue",
+    "CallbackTargetDisabled",
     "IdempotencyConflict",
     "InvalidTask",
+    "NoCallback",
     "TaskEnded",
     "TaskHasNoResult",
     "TaskInputTooLarge",
@@ -29,6 +32,27 @@ class CallbackAddressRefused(InvalidInput):
 
     title = "Callback address refused"
     code = "callback-address-refused"
+
+
+class NoCallback(NotFound):
+    """The task was submitted without an address to call back."""
+
+    title = "No callback"
+    code = "no-callback"
+
+
+class CallbackNotDue(Conflict):
+    """The task has not ended, so there is nothing to say yet."""
+
+    title = "Callback not due"
+    code = "callback-not-due"
+
+
+class CallbackTargetDisabled(Conflict):
+    """The address said that it is gone; its owner must enable it before anything is sent there."""
+
+    title = "Callback address disabled"
+    code = "callback-target-disabled"
 
 
 class TaskInputTooLarge(PayloadTooLarge):
