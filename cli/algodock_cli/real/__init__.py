@@ -1,1 +1,1 @@
-"""Real servers for tests: Apache Kafka, MinIO, PostgreSQL and Redis, each brought by its own package manager."""
+"""Real servers and the browser for tests: Kafka, MinIO, PostgreSQL, Redis, Chromium, each from its package manager."""

@@ -12,8 +12,12 @@ import typer
 
 __all__ = ["command"]
 
-_ON_REAL_SERVERS = (("tests/integration",), ("tests/e2e", "tests/faults"))
-"""What runs against real servers by default, each on servers that begin empty: what one leaves would wake the next."""
+_BROWSER = "tests/browser"
+_ON_REAL_SERVERS = (("tests/integration",), ("tests/e2e", "tests/faults", _BROWSER))
+"""What runs against real servers by default, each on servers that begin empty: what one leaves would wake the next.
+
+The browser is Debian's, as those servers are, so what looks with it belongs here; without --real it runs when named.
+"""
 
 
 def command(
@@ -34,7 +38,7 @@ def command(
 ) -> None:
     """Run the test suite; the exit code is pytest's.
 
-    With --real and no path, the tests that need servers.
+    With --real and no path, the tests that need servers, and those that need a browser.
     """
     from algodock_cli.stack.data_folder import project_folder
 
@@ -47,6 +51,7 @@ def command(
 
 
 def _on_real_servers(project: Path, given: list[str]) -> int:
+    from algodock_cli.real.installs import machine_program
     from algodock_cli.real.servers import named_servers, real_servers
     from algodock_cli.stack.lifecycle import Stack
     from algodock_cli.stack.verbs.progress import steps
@@ -62,6 +67,8 @@ def _on_real_servers(project: Path, given: list[str]) -> int:
     for suite in suites:
         with real_servers(os.environ, progress=steps()) as named:
             environment = {"ALGODOCK_DATA_DIR": folder, **named}
+            if any(word.startswith(_BROWSER) for word in suite) and "CHROMIUM" not in os.environ:
+                environment["CHROMIUM"] = str(machine_program("chromium", "chromium", steps()))
             if "ALGODOCK_DATA_DIR" not in os.environ:
                 Stack(os.environ | environment).reset(progress=steps())
             codes.append(_pytest(project, suite, environment))

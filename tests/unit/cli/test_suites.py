@@ -1,0 +1,48 @@
+"""Which tests run where: each folder of tests belongs to a run, and what needs a browser brings it."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from algodock_cli.stack.errors import ServerMissing
+from algodock_cli.stack.verbs import test as verb
+
+PROJECT = Path(__file__).resolve().parents[3]
+
+
+def folders_with_tests() -> set[str]:
+    return {f"tests/{path.relative_to(PROJECT / 'tests').parts[0]}" for path in PROJECT.glob("tests/**/test_*.py")}
+
+
+def test_every_folder_of_tests_is_run_by_itself_or_on_real_servers() -> None:
+    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    embedded = set(settings["tool"]["pytest"]["ini_options"]["testpaths"])
+    real = {folder for suite in verb._ON_REAL_SERVERS for folder in suite}
+    assert embedded | real == folders_with_tests()
+    assert real - embedded == {"tests/browser"}
+
+
+def test_on_real_servers_a_browser_that_cannot_be_had_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran: list[list[str]] = []
+
+    def run(_project: Path, suite: list[str], _environment: dict[str, str]) -> int:
+        ran.append(suite)
+        return 0
+
+    monkeypatch.setattr(verb, "_pytest", run)
+    monkeypatch.setattr("algodock_cli.real.servers.named_servers", lambda _environment: True)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setenv("ALGODOCK_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    with pytest.raises(ServerMissing, match="apt-get install chromium"):
+        verb._on_real_servers(PROJECT, [])
+    assert ran == []
+    monkeypatch.setenv("CHROMIUM", "/some/chromium")
+    assert verb._on_real_servers(PROJECT, []) == 0
+    assert "tests/browser" in ran[0]
