@@ -34,6 +34,7 @@ BURST: Final = 500.0
 ENTRY_BYTES: Final = 8 * 1024
 WAITING: Final = 5_000
 WAITING_BYTES: Final = 8 * 2**20
+TIMEOUT_S: Final = 2.0
 AGAIN_S: Final = 0.5
 
 SAID = Counter("algodock_task_stream_entries_total", "What algorithms said while they ran", ["kind", "outcome"])
@@ -103,7 +104,7 @@ class Progress:
         tasks = {task_id for task_id, _, _ in batch}
         outcome = "written"
         try:
-            async with self._redis.pipeline(transaction=False) as pipe:
+            async with asyncio.timeout(TIMEOUT_S), self._redis.pipeline(transaction=False) as pipe:
                 for task_id, _, fields in batch:
                     pipe.xadd(stream_key(task_id), fields, maxlen=ENTRIES, approximate=True)  # type: ignore[arg-type]  # the stubs want a wider dict
                 for task_id in tasks:
