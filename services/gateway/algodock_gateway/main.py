@@ -135,7 +135,7 @@ def create_app(settings: Settings) -> Edge:
     app.include_router(
         make_documents(title=TITLE, version=VERSION, bootstrap=settings.kafka.bootstrap, serving=lambda: feed.filled)
     )
-    app.include_router(make_internal(credentials, algorithms))
+    app.include_router(make_internal(credentials, algorithms, services))
     app.include_router(
         make_api(
             algorithms_handler=algorithms,

@@ -20,6 +20,8 @@ from algodock_deployer.clients.fakes import FakeRegistry
 from algodock_deployer.clients.routers import RouterState
 from algodock_deployer.domain.errors import ServiceNotFound
 
+from .conftest import eventually
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -65,6 +67,33 @@ async def test_a_call_that_never_ends_holds_a_drain_no_longer_than_its_bound(dep
     deployer.routers.states = [RouterState("gateway", 0)]
     await deployer.command("holds", "stop")
     await deployer.status("holds", "stopped", seconds=15)
+
+
+async def test_an_instance_that_is_to_be_replaced_is_ended_with_its_open_calls(deployer: Deployer) -> None:
+    await deployer.live("stuck", deployer.program("one") | {"algodock.yaml": "timeout: 300\n"})
+    old = (await deployer.service("stuck")).instances[0]
+    await deployer.command("stuck", "restart", instance_id=str(uuid4()))  # gone long ago: nothing to do
+    await deployer.command("stuck", "restart", instance_id=str(old.id), reason="it goes on")
+
+    async def switched() -> bool | None:
+        return old.id in await deployer._draining() or None
+
+    await eventually(switched, 30, "the old instance does not drain")
+    await deployer.drains()
+    epoch = deployer.registry.epoch
+    deployer.routers.states = [RouterState("gateway", epoch - 1), RouterState("worker", epoch, {old.id: 1})]
+    await asyncio.sleep(0.3)
+    assert old.program in await deployer.processes.look_all(), "a router may still send calls to it"
+    deployer.routers.states = [RouterState("gateway", epoch), RouterState("worker", epoch, {old.id: 1})]
+
+    async def ended() -> bool | None:
+        return old.program not in await deployer.processes.look_all() or None
+
+    await eventually(ended, 20, "the old instance still runs")
+    new = (await deployer.service("stuck")).instances
+    assert [one.phase for one in new] == ["serving"]
+    assert new[0].id != old.id
+    assert (await deployer.answer("stuck"))["version"] == "one"
 
 
 async def test_a_stopped_service_starts_again(deployer: Deployer) -> None:

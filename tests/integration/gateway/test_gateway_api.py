@@ -136,6 +136,24 @@ async def _ended(gateway: Gateway, operation_id: UUID) -> str | None:
     return state
 
 
+async def test_an_instances_restart_is_commanded_once_however_often_it_is_asked_for(gateway: Gateway) -> None:
+    name, _ = await gateway.algorithm()
+    body = {"operation_id": str(uuid4()), "instance_id": str(uuid4()), "reason": "it goes on"}
+    for _ in range(2):
+        assert (await gateway.inside.post(f"/internal/services/{name}/restart", json=body)).status_code == 202
+    assert (await gateway.inside.post("/internal/services/nobody/restart", json=body)).status_code == 404
+    await gateway.api.post(f"/api/v1/services/stop/{name}")
+    heard = []
+    async with asyncio.timeout(30):
+        while not heard or heard[-1].action != "stop":
+            command = await gateway.commands.get()
+            heard += [command] if command.algorithm == name else []
+    assert [one.action for one in heard] == ["restart", "stop"]
+    assert (str(heard[0].operation_id), heard[0].actor) == (body["operation_id"], "runner")
+    assert heard[0].arguments == {"instance_id": body["instance_id"], "reason": "it goes on"}
+    assert (await gateway.api.post(f"/internal/services/{name}/restart", json=body)).status_code == 401
+
+
 async def test_rollback_and_removal_are_commands(gateway: Gateway) -> None:
     name, algorithm_id = await gateway.algorithm()
     release = str(uuid7())

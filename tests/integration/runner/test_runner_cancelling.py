@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
@@ -29,7 +29,7 @@ def sleeping(seconds: float) -> object:
     return behaviour
 
 
-async def running(platform: Platform, **body: object) -> UUID:
+async def running(platform: Platform, **body: Any) -> UUID:
     """Return a task whose call has reached its algorithm."""
     platform.algorithm.behaviour = sleeping(60)  # type: ignore[assignment]
     view = await platform.submit(input=1, **body)

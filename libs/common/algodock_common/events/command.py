@@ -22,7 +22,7 @@ class ServiceCommand(EventData):
     algorithm_id: UUID
     algorithm: AlgorithmName
     action: Literal["start", "stop", "restart", "remove", "rollback"]
-    arguments: dict[str, Any] = Field(default_factory=dict, description="rollback: release_id")
+    arguments: dict[str, Any] = Field(default_factory=dict, description="rollback: release_id; restart: instance_id")
     actor: str = ""
 
     def subject(self) -> str:

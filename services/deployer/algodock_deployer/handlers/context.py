@@ -44,11 +44,12 @@ class Tuning:
 
 
 class DrainBoard:
-    """The routing epochs at which instances began to drain, as the registry's events tell them."""
+    """The routing epochs at which instances began to drain, as the registry's events tell them, and who must hurry."""
 
     def __init__(self) -> None:
         """Know nothing yet."""
         self._epochs: dict[UUID, int] = {}
+        self._hurried: set[UUID] = set()
         self._news = asyncio.Condition()
 
     async def post(self, instance_id: UUID, epoch: int) -> None:
@@ -70,9 +71,22 @@ class DrainBoard:
             return None
         return self._epochs[instance_id]
 
+    def hurry(self, instance_id: UUID) -> None:
+        """Have the instance ended as soon as no router sends it anything new, whatever is open there."""
+        self._hurried.add(instance_id)
+
+    def calm(self, instance_id: UUID) -> None:
+        """Take ``hurry`` back: the instance serves on."""
+        self._hurried.discard(instance_id)
+
+    def hurried(self, instance_id: UUID) -> bool:
+        """Say whether nobody waits for the instance's open calls."""
+        return instance_id in self._hurried
+
     def forget(self, instance_id: UUID) -> None:
         """Drop an instance that is gone."""
         self._epochs.pop(instance_id, None)
+        self._hurried.discard(instance_id)
 
 
 class Background:

@@ -89,7 +89,8 @@ async def _let_go(context: Context, instance: Instance, bound_s: float) -> None:
             if waited > context.tuning.routers_wait_s:
                 return
         else:
-            if all(router.let_go(instance.id, epoch) for router in routers):
+            hurried = context.drains.hurried(instance.id)  # its open calls are tried again elsewhere
+            if all(router.epoch >= epoch if hurried else router.let_go(instance.id, epoch) for router in routers):
                 return
         await asyncio.sleep(LOOK_EVERY_S)  # Redis tells of no change
     log.warning("drain_bound_reached", instance=str(instance.id), seconds=bound_s)

@@ -49,6 +49,9 @@ async def _do(context: Context, service: Service, operation: Operation) -> None:
     if operation.action in {"stop", "remove"}:
         await _stop(context, service, remove=operation.action == "remove")
         return
+    if "instance_id" in operation.arguments:
+        await _replace(context, service, operation)
+        return
     release = await _target(context, service, operation)
     if operation.action == "start" and await _serves(context, service):
         return
@@ -70,6 +73,24 @@ async def _stop(context: Context, service: Service, *, remove: bool) -> None:
                 tx.emit(changed(stopped, release, serving=False))
     if remove:
         unlink_service(context.folders, service.name)
+
+
+async def _replace(context: Context, service: Service, operation: Operation) -> None:
+    """Restart the service, and end the instance that this is about without waiting for its calls; gone: nothing."""
+    wanted = str(operation.arguments["instance_id"])
+    async with context.database.read() as session:
+        present = await Instances(session).of_service(service.id)
+    found = next((one for one in present if str(one.id) == wanted), None)
+    if found is None:
+        return
+    context.drains.hurry(found.id)
+    if found.phase != "serving":
+        return
+    try:
+        await _again(context, service, await _target(context, service, operation))
+    except BaseException:
+        context.drains.calm(found.id)
+        raise
 
 
 async def _target(context: Context, service: Service, operation: Operation) -> Release:

@@ -10,6 +10,7 @@ from algodock_gateway.domain.errors import (
     InstanceFailed,
     KeyRefused,
     NoInstance,
+    RunsElsewhere,
     ServiceUnknown,
 )
 
@@ -23,5 +24,6 @@ __all__ = [
     "InstanceFailed",
     "KeyRefused",
     "NoInstance",
+    "RunsElsewhere",
     "ServiceUnknown",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from algodock_common.errors import (
+    Conflict,
     NotFound,
     PayloadTooLarge,
     TooManyRequests,
@@ -24,6 +25,7 @@ __all__ = [
     "InstanceFailed",
     "KeyRefused",
     "NoInstance",
+    "RunsElsewhere",
     "ServiceUnknown",
 ]
 
@@ -64,6 +66,16 @@ class ServiceUnknown(NotFound):
     def __init__(self, name: str) -> None:
         """Name it."""
         super().__init__(f"Nothing of {name[:63]!r} was deployed yet.")
+
+
+class RunsElsewhere(Conflict):
+    """The service registered itself; whoever runs it restarts it."""
+
+    code = "runs-elsewhere"
+
+    def __init__(self, name: str) -> None:
+        """Name it."""
+        super().__init__(f"{name[:63]!r} runs elsewhere: it cannot be restarted from here.")
 
 
 class NoInstance(Unavailable):

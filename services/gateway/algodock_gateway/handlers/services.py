@@ -8,7 +8,7 @@ from uuid import UUID
 from algodock_common.errors import NotFound, Unavailable
 from algodock_common.events import ServiceCommand
 from algodock_common.identifiers import uuid7
-from algodock_gateway.domain import ServiceUnknown
+from algodock_gateway.domain import RunsElsewhere, ServiceUnknown
 from algodock_gateway.domain.operations import Operation, shown_at_once
 from algodock_gateway.domain.services import ServiceView, elsewhere, view_of
 from algodock_gateway.repository import Operations
@@ -91,9 +91,17 @@ class Services:
         raise NotFound(msg)
 
     async def command(
-        self, name_or_id: str, action: Action, *, actor: str, arguments: dict[str, Any] | None = None
+        self,
+        name_or_id: str,
+        action: Action,
+        *,
+        actor: str,
+        arguments: dict[str, Any] | None = None,
+        operation_id: UUID | None = None,
     ) -> tuple[Algorithm, Operation, str]:
         """Accept a command; return the algorithm, the operation and the status to show for it now.
+
+        With an ``operation_id`` of the caller's own, the same command again is the same operation.
 
         Raises:
             AlgorithmUnknown: there is no such algorithm.
@@ -106,17 +114,31 @@ class Services:
             raise ServiceUnknown(algorithm.name) from error
         except Unavailable:
             pass  # the command is a committed row and waits for the deployer to come back
-        operation = Operation(uuid7(), algorithm.id, action, arguments or {}, actor)
+        operation = Operation(operation_id or uuid7(), algorithm.id, action, arguments or {}, actor)
         async with self._database.transaction() as tx:
-            await Operations(tx.session).add(operation)
-            tx.emit(
-                ServiceCommand(
-                    operation_id=operation.id,
-                    algorithm_id=algorithm.id,
-                    algorithm=algorithm.name,
-                    action=action,
-                    arguments=operation.arguments,
-                    actor=actor,
+            if await Operations(tx.session).add(operation):
+                tx.emit(
+                    ServiceCommand(
+                        operation_id=operation.id,
+                        algorithm_id=algorithm.id,
+                        algorithm=algorithm.name,
+                        action=action,
+                        arguments=operation.arguments,
+                        actor=actor,
+                    )
                 )
-            )
         return algorithm, operation, shown_at_once(action)
+
+    async def restart_instance(self, name: str, instance_id: UUID, *, operation_id: UUID, reason: str) -> None:
+        """Have one instance ended, its open calls with it, once another has taken its place.
+
+        Raises:
+            AlgorithmUnknown: there is no such algorithm.
+            ServiceUnknown: nothing of it was deployed.
+            RunsElsewhere: its instances are not AlgoDock's to restart.
+        """
+        route = self._table.route(name)
+        if route is not None and elsewhere(route, self._url) is not None:
+            raise RunsElsewhere(name)
+        arguments = {"instance_id": str(instance_id), "reason": reason}
+        await self.command(name, "restart", actor="runner", arguments=arguments, operation_id=operation_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 
 from algodock_gateway.domain.operations import Operation
 from algodock_gateway.repository.tables import operations
@@ -26,17 +27,17 @@ class Operations:
         """Work in ``session``."""
         self._session = session
 
-    async def add(self, operation: Operation) -> None:
-        """Write a new, accepted operation."""
-        await self._session.execute(
-            sa.insert(operations).values(
-                id=operation.id,
-                algorithm_id=operation.algorithm_id,
-                action=operation.action,
-                arguments=operation.arguments,
-                actor=operation.actor,
-            )
+    async def add(self, operation: Operation) -> bool:
+        """Write a new, accepted operation; False when it was accepted before."""
+        statement = insert(operations).values(
+            id=operation.id,
+            algorithm_id=operation.algorithm_id,
+            action=operation.action,
+            arguments=operation.arguments,
+            actor=operation.actor,
         )
+        unless_known = statement.on_conflict_do_nothing(index_elements=[operations.c.id]).returning(operations.c.id)
+        return (await self._session.execute(unless_known)).first() is not None
 
     async def end(self, algorithm_id: UUID, ended: Ended) -> int:
         """End the algorithm's waiting operations that an event ends; return how many."""

@@ -1,4 +1,4 @@
-"""Internal routes, for services only: whose key it is, what signs its callbacks, which algorithms there are."""
+"""Internal routes, for services only: keys and what signs their callbacks, algorithms, restarts of instances."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from algodock_common.web import require_service_token
 if TYPE_CHECKING:
     from algodock_gateway.handlers.algorithms import Algorithms
     from algodock_gateway.handlers.credentials import Credentials
+    from algodock_gateway.handlers.services import Services
 
 __all__ = ["make_internal"]
 
@@ -23,7 +24,15 @@ class ShownKey(BaseModel):
     key: str = Field(min_length=1, max_length=512)
 
 
-def make_internal(credentials: Credentials, algorithms: Algorithms) -> APIRouter:
+class InstanceRestart(BaseModel):
+    """Which instance is to be replaced, and why; the same operation again is the same restart."""
+
+    operation_id: UUID
+    instance_id: UUID
+    reason: str = Field(max_length=1000)
+
+
+def make_internal(credentials: Credentials, algorithms: Algorithms, services: Services) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/internal", dependencies=[Depends(require_service_token)], include_in_schema=False)
 
@@ -35,6 +44,11 @@ def make_internal(credentials: Credentials, algorithms: Algorithms) -> APIRouter
     @router.get("/keys/{key_id}/callback-secret")
     async def callback_secret(key_id: UUID) -> dict[str, str]:
         return {"secret": await credentials.callback_secret(key_id)}
+
+    @router.post("/services/{name}/restart", status_code=202)
+    async def restart(name: str, body: InstanceRestart) -> dict[str, str]:
+        await services.restart_instance(name, body.instance_id, operation_id=body.operation_id, reason=body.reason)
+        return {"operation_id": str(body.operation_id)}
 
     @router.get("/algorithms")
     async def all_algorithms() -> dict[str, Any]:
