@@ -24,7 +24,11 @@ class TaskSettings(BaseSettings):
 
     max_input_bytes: int = Field(default=32 * MIB, ge=1)
     inline_input_bytes: int = Field(default=16 * KIB, ge=0, description="larger inputs go to the object store")
-    inline_result_bytes: int = Field(default=16 * KIB, ge=0, description="JSON up to here travels with task.finished")
+    behind_result_bytes: int = Field(
+        default=64 * KIB, ge=0, le=MIB, description="results up to here are committed before their objects are written"
+    )
+    behind_backlog: int = Field(default=4000, ge=0, description="results of one worker whose objects are to be written")
+    behind_backlog_bytes: int = Field(default=32 * MIB, ge=0)
     max_result_bytes: int = Field(default=100 * MIB, ge=1)
     longest_wait_s: float = Field(default=86_400, gt=0, description="without a deadline a waiting task expires then")
     result_link_s: float = Field(default=3600, gt=0, description="how long a link to a result works")

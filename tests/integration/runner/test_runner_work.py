@@ -441,7 +441,11 @@ async def test_a_worker_lets_what_is_nearly_done_end_before_it_stops(platform: P
     assert (seen.state, seen.attempt) == ("succeeded", 1)
 
 
-async def test_no_task_succeeds_before_its_result_can_be_read(platform: Platform) -> None:
+async def test_no_task_succeeds_before_its_large_result_can_be_read(platform: Platform) -> None:
+    async def large(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=bytes(64 * 1024 + 1))
+
+    platform.algorithm.behaviour = large
     platform.route()
     view = await platform.submit(input=1)
     platform.store.available = False

@@ -8,13 +8,25 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID  # as above
 
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import from_json, to_json
 
 from algodock_common.events import TASK_TERMINAL_STATES, TaskError, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CallbackView", "Claim", "Result", "StoredResult", "TaskView", "result_key", "result_url"]
+__all__ = [
+    "SMALL_JSON_BYTES",
+    "CallbackView",
+    "Claim",
+    "Result",
+    "StoredResult",
+    "TaskView",
+    "Unstored",
+    "is_small_json",
+    "result_key",
+    "result_url",
+]
 
 
 def result_key(task_id: UUID, attempt: int) -> str:
@@ -49,14 +61,46 @@ class Claim:
     waited_s: float
 
 
+SMALL_JSON_BYTES = 16 * 1024
+"""JSON results up to here travel with ``task.finished`` and stay in their rows."""
+
+
+def is_small_json(content_type: str, data: bytes) -> bool:
+    """Say whether a result is JSON that an event can carry.
+
+    What calls itself JSON may be none, or more than an event can say: too deep, half a surrogate pair.
+    """
+    if len(data) > SMALL_JSON_BYTES or content_type.split(";", 1)[0].strip().lower() != "application/json":
+        return False
+    try:
+        from_json(to_json(from_json(data, allow_inf_nan=False)))
+    except ValueError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class StoredResult:
-    """A result that lies in the object store; ``inline`` has it, too, when it is small JSON."""
+    """A result that can be read: under its key in the object store, or from ``inline``.
+
+    ``inline`` has it while its object is not ``stored`` yet, and after that when it is small JSON.
+    """
 
     key: str
     content_type: str
     size: int
     inline: bytes | None = field(default=None, repr=False)
+    stored: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Unstored:
+    """A result that is committed in its task's row; its object is still to be written."""
+
+    task_id: UUID
+    key: str
+    content_type: str
+    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

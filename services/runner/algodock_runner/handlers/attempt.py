@@ -1,7 +1,8 @@
 """One attempt: choose an instance, call it, store the answer, say what follows.
 
-The result is in the object store before the task says "succeeded": nobody is pointed to what
-cannot be read.
+A small result is committed with the task's end and its object written behind; a large one, and any
+while the backlog is full, is in the object store before the task says "succeeded": nobody is pointed
+to what cannot be read.
 """
 
 from __future__ import annotations
@@ -14,16 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
-from pydantic_core import from_json, to_json
 
 from algodock_common.errors import AlgoDockError
 from algodock_common.observability import current_traceparent
 from algodock_common.storage import ObjectStoreUnavailable
 from algodock_runner.clients.answers import AttemptFailed
 from algodock_runner.clients.instances import Call, CallFailed
-from algodock_runner.domain.requests import JSON
 from algodock_runner.domain.retry import Again, Failure, Kind, after_failure, backoff_s, task_error
-from algodock_runner.domain.tasks import StoredResult, result_key
+from algodock_runner.domain.tasks import StoredResult, is_small_json, result_key
 from algodock_runner.repository.fence import End, GiveBack, Served
 
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
     from algodock_runner.clients.instances import Instances
     from algodock_runner.clients.results import Results
     from algodock_runner.domain.tasks import Claim
+    from algodock_runner.handlers.progress import Progress
+    from algodock_runner.handlers.behind import Behind
     from algodock_runner.settings import TaskSettings
 
 __all__ = ["Attempt", "Outcome", "Tools"]
@@ -51,8 +52,10 @@ class Tools:
     table: RoutingTable
     instances: Instances
     results: Results
+    behind: Behind
     store: ObjectStore
     limits: TaskSettings
+    progress: Progress | None = None
 
 
 class Attempt:
@@ -112,6 +115,8 @@ class Attempt:
         timeout_s = claim.timeout_s or instance.limits.timeout_s
         left_s = self._left_s()
         body = await self._body()
+        progress = self._tools.progress
+        sink = None if progress is None else progress.sink(claim.id, claim.attempt)
         try:
             call = Call(
                 claim.id,
@@ -120,6 +125,7 @@ class Attempt:
                 claim.content_type,
                 timeout_s=timeout_s if left_s is None else min(timeout_s, left_s),
                 max_answer_bytes=limits.max_result_bytes,
+                listener=sink,
             )
             try:
                 return await self._tools.instances.predict(instance.base_url, call)
@@ -127,6 +133,8 @@ class Attempt:
                 self._check_deadline()
                 raise
         finally:
+            if sink is not None:
+                sink.close()
             if isinstance(body, Path):
                 await asyncio.to_thread(body.unlink, missing_ok=True)
 
@@ -150,9 +158,14 @@ class Attempt:
         return path
 
     async def _store(self, answer: Answer) -> StoredResult:
-        """Store the answer, however long the object store is away: the work is done and is not done again."""
+        """Say where the result will be read from; what is not to be written behind is stored before.
+
+        That takes as long as the object store is away: the work is done and is not done again.
+        """
         claim = self.claim
         key = result_key(claim.id, claim.attempt)
+        if answer.data is not None and self._tools.behind.has_room(answer.size):
+            return StoredResult(key, answer.content_type, answer.size, answer.data, stored=False)
         failures = 0
         while True:
             try:
@@ -165,19 +178,8 @@ class Attempt:
                 await asyncio.sleep(min(5.0, backoff_s(failures)))
             except AlgoDockError as error:
                 raise AttemptFailed(Failure(Kind.PERMANENT, task_error("ResultNotStored", error.detail))) from error
-        return StoredResult(key, answer.content_type, answer.size, self._inline(answer))
-
-    def _inline(self, answer: Answer) -> bytes | None:
-        """Return the bytes that go into the row, too: small JSON."""
-        if answer.data is None or answer.size > self._tools.limits.inline_result_bytes:
-            return None
-        if answer.content_type.split(";", 1)[0].strip().lower() != JSON:
-            return None
-        try:  # what calls itself JSON may be none, or more than an event can carry (too deep, half a surrogate pair)
-            from_json(to_json(from_json(answer.data, allow_inf_nan=False)))
-        except ValueError:
-            return None
-        return answer.data
+        small = answer.data is not None and is_small_json(answer.content_type, answer.data)
+        return StoredResult(key, answer.content_type, answer.size, answer.data if small else None)
 
     def _succeeded(self, result: StoredResult) -> End:
         claim = self.claim

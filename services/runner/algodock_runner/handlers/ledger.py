@@ -11,6 +11,7 @@ from prometheus_client import Counter
 from algodock_common import failpoints
 from algodock_common.messaging.retry import RetryPolicy
 from algodock_common.outages import is_infrastructure, is_shortage
+from algodock_runner.domain.tasks import Unstored
 from algodock_runner.repository import fence
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from algodock_common.database import Database
     from algodock_runner.handlers.attempt import Outcome
+    from algodock_runner.handlers.behind import Behind
     from algodock_runner.handlers.bell import Bell
 
 __all__ = ["Ledger"]
@@ -33,10 +35,13 @@ WRITTEN = Counter("algodock_attempts_total", "Attempts by what became of them", 
 class Ledger:
     """The worker's one writer. While PostgreSQL is away it keeps trying; the leases decide what still counts."""
 
-    def __init__(self, db: Database, bell: Bell, *, gateway_url: str, ended: Callable[[], None]) -> None:
+    def __init__(
+        self, db: Database, bell: Bell, behind: Behind, *, gateway_url: str, ended: Callable[[], None]
+    ) -> None:
         """``ended`` is called after tasks ended: their callbacks are due."""
         self._db = db
         self._bell = bell
+        self._behind = behind
         self._gateway_url = gateway_url
         self._ended = ended
         self._waiting: list[tuple[Outcome, asyncio.Future[None]]] = []
@@ -112,6 +117,9 @@ class Ledger:
         if counted:
             self._ended()
         for one in ends:
+            result = one.result
+            if result is not None and not result.stored and result.inline is not None and one.task_id in counted:
+                self._behind.write(Unstored(one.task_id, result.key, result.content_type, result.inline))
             WRITTEN.labels(one.state if one.task_id in counted else "stale").inc()
         for back in backs:
             WRITTEN.labels(back.outcome).inc()

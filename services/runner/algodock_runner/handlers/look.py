@@ -86,7 +86,15 @@ class Desk:
         return result.stored
 
     async def link(self, result: StoredResult) -> str:
-        """Return a link that reads the result from the object store for a while."""
+        """Return a link that reads the result from the object store for a while.
+
+        One that is only in its row yet is written at once; its worker writes the same again.
+
+        Raises:
+            ObjectStoreUnavailable: it cannot be written now; it is readable without a link.
+        """
+        if not result.stored and result.inline is not None:
+            await self._store.put(result.key, result.inline, result.content_type)
         return await self._store.presigned_get(result.key, self._limits.result_link_s)
 
 

@@ -6,17 +6,17 @@ caller learns which writes counted.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
+from pydantic_core import from_json
 
 from algodock_common.events import TaskFinished
 from algodock_common.signals import TASK_FINISHED
-from algodock_runner.domain.tasks import StoredResult, TaskView, result_url
+from algodock_runner.domain.tasks import StoredResult, TaskView, is_small_json, result_url
 from algodock_runner.repository.tasks import OWN_COLUMNS
 
 if TYPE_CHECKING:
@@ -78,14 +78,16 @@ WITH ended AS (
         instance_id = e.instance_id, release_id = e.release_id, commit = e.commit,
         config_version = e.config_version,
         result_key = e.result_key, result_content_type = e.result_content_type,
-        result_bytes = e.result_bytes, result_inline = e.result_inline, error = CAST(e.error AS jsonb)
+        result_bytes = e.result_bytes, result_inline = e.result_inline,
+        result_stored_at = CASE WHEN e.result_stored THEN now() END, error = CAST(e.error AS jsonb)
     FROM unnest(
         CAST(:ids AS uuid[]), CAST(:attempts AS int[]), CAST(:states AS text[]),
         CAST(:instance_ids AS uuid[]), CAST(:release_ids AS uuid[]), CAST(:commits AS text[]),
         CAST(:result_keys AS text[]), CAST(:result_types AS text[]), CAST(:result_sizes AS bigint[]),
-        CAST(:result_inlines AS bytea[]), CAST(:errors AS text[]), CAST(:config_versions AS bigint[])
+        CAST(:result_inlines AS bytea[]), CAST(:results_stored AS bool[]), CAST(:errors AS text[]),
+        CAST(:config_versions AS bigint[])
     ) AS e (id, attempt, state, instance_id, release_id, commit,
-        result_key, result_content_type, result_bytes, result_inline, error, config_version)
+        result_key, result_content_type, result_bytes, result_inline, result_stored, error, config_version)
     WHERE tasks.id = e.id AND tasks.attempt = e.attempt AND tasks.state = ANY(CAST(:before AS text[]))
     RETURNING tasks.*
 ), called AS (
@@ -146,6 +148,7 @@ async def end(tx: Transaction, ends: Sequence[End], *, before: Sequence[TaskStat
             "result_types": [result and result.content_type for result in results],
             "result_sizes": [None if result is None else result.size for result in results],
             "result_inlines": [None if result is None else result.inline for result in results],
+            "results_stored": [result is not None and result.stored for result in results],
             "errors": [_error(one.error) for one in ends],
             "before": list(before),
         },
@@ -184,6 +187,9 @@ async def give_back(tx: Transaction, backs: Sequence[GiveBack]) -> set[str]:
 def finished_event(row: sa.RowMapping, gateway_url: str) -> TaskFinished:
     """Return the event of an ended task: what ``task.finished`` says, and its callback."""
     inline: bytes | None = row["result_inline"]
+    result = None
+    if inline is not None and is_small_json(row["result_content_type"], inline):
+        result = from_json(inline)
     finished_at: datetime = row["finished_at"]
     return TaskFinished.model_validate(
         {
@@ -197,7 +203,7 @@ def finished_event(row: sa.RowMapping, gateway_url: str) -> TaskFinished:
             "result_url": result_url(gateway_url, row["id"]) if row["result_key"] else None,
             "result_content_type": row["result_content_type"],
             "result_bytes": row["result_bytes"],
-            "result": None if inline is None else json.loads(inline),
+            "result": result,
             "error": row["error"],
             "metadata": row["metadata"],
             "finished_at": finished_at,

@@ -36,7 +36,7 @@ FROM tasks t LEFT JOIN callbacks c ON c.task_id = t.id
 _FIND = sa.text(VIEW + "WHERE t.id = :id AND (CAST(:owner AS text) IS NULL OR t.owner = :owner)")
 
 _RESULT = sa.text("""
-SELECT state, result_key, result_content_type, result_bytes, result_inline, error FROM tasks
+SELECT state, result_key, result_content_type, result_bytes, result_inline, result_stored_at, error FROM tasks
 WHERE id = :id AND (CAST(:owner AS text) IS NULL OR owner = :owner)
 """)
 
@@ -87,6 +87,7 @@ async def result_of(session: AsyncSession, task_id: UUID, *, owner: str | None) 
         content_type=row["result_content_type"],
         size=row["result_bytes"],
         inline=row["result_inline"],
+        stored=row["result_stored_at"] is not None,
     )
     return Result(row["state"], stored or None, row["error"])
 
