@@ -154,6 +154,17 @@ async def test_a_body_that_turns_out_past_the_limit_is_413(world: World) -> None
     await world.idle()
 
 
+async def test_an_unannounced_body_that_comes_whole_at_once_is_measured_too(world: World) -> None:
+    upstream = await world.upstream(answering(answer()), max_body_bytes=1000)
+    head = b"POST /ai/echo/x HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ak_test\r\ntransfer-encoding: chunked\r\n\r\n"
+    for size, status in ((1000, b"200"), (1001, b"413")):
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+        writer.write(head + b"%x\r\n%b\r\n0\r\n\r\n" % (size, b"x" * size))
+        assert (await asyncio.wait_for(reader.readline(), 5)).split()[1] == status
+        writer.close()
+    assert len(upstream.requests) == 1
+
+
 async def test_an_early_answer_ends_the_upload(world: World) -> None:
     async def refusing(_: Upstream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)

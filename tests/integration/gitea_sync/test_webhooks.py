@@ -135,12 +135,16 @@ def test_a_repeated_webhook_deploys_once_and_is_one_row(service: Service, pushed
 def test_what_a_webhook_claims_does_not_count_but_the_branchs_head(
     service: Service, pushed: tuple[Work, bytes, str]
 ) -> None:
-    """Reordered or stale: it names a commit that the branch does not point to (any more)."""
-    repo, secret, commit = pushed
-    body = push_body(repo, "1" * 40)
-    answer = send(service, body, **{"X-Gitea-Event": "push", "X-Gitea-Signature": sign(body, secret)})
-    assert (answer.json()["outcome"], answer.json()["commit"]) == ("unchanged", commit)
-    assert not [event for event in service.pushed if event.commit == "1" * 40]
+    """One that comes after a later one, and one that names a commit nobody pushed."""
+    repo, secret, first = pushed
+    second = repo.commit(main__py="x = 2\n")
+    repo.push()
+    service.events(second)
+    for late in (first, "1" * 40):
+        body = push_body(repo, late, before="4" * 40)
+        answer = send(service, body, **{"X-Gitea-Event": "push", "X-Gitea-Signature": sign(body, secret)})
+        assert (answer.json()["outcome"], answer.json()["commit"]) == ("unchanged", second)
+    assert [event.commit for event in service.pushed if event.algorithm == repo.algorithm] == [first, second]
 
 
 @pytest.mark.parametrize(
