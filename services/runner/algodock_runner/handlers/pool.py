@@ -176,6 +176,8 @@ class Pool:
             claims = await claim(tx, worker_id=self._worker_id, slots=slots, room=room, lease_s=self._settings.lease_s)
         if claims:
             failpoints.reach("worker.claimed")
+        if self._tools.progress is not None:
+            self._tools.progress.moved(one.id for one in claims)
         taken: dict[str, int] = {}
         for one in claims:
             taken[one.algorithm] = taken.get(one.algorithm, 0) + 1
