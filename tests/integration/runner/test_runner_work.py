@@ -201,6 +201,31 @@ async def test_a_broken_connection_is_tried_again(platform: Platform) -> None:
     assert (seen.state, seen.error.type) == ("failed", "ConnectionLost")
 
 
+async def test_a_call_that_breaks_with_its_instances_end_costs_no_attempt(platform: Platform) -> None:
+    begun, cut = asyncio.Event(), asyncio.Event()
+
+    async def ended_with_its_instance(request: web.Request) -> web.StreamResponse:
+        begun.set()
+        await cut.wait()
+        assert request.transport
+        request.transport.close()
+        return web.Response()
+
+    platform.algorithm.behaviour = ended_with_its_instance
+    old = platform.route()
+    async with platform.worker():
+        view = await platform.submit(input=1, max_attempts=1)
+        await begun.wait()
+        platform.algorithm.behaviour = sleeping(0)  # type: ignore[assignment]
+        platform.route(instance_id=old.instance_id, state="draining")
+        platform.route()
+        cut.set()
+        await platform.eventually(lambda: platform.rows("SELECT 1 FROM attempts WHERE outcome = 'not started'"))
+        await hurry(platform)
+        seen = await platform.ended(view.id)
+    assert (seen.state, seen.attempt) == ("succeeded", 2)
+
+
 async def test_an_answer_past_the_timeout_closes_the_call(platform: Platform) -> None:
     platform.algorithm.behaviour = sleeping(30)  # type: ignore[assignment]
     platform.route()

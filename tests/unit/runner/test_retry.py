@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from algodock_runner.domain.retry import (
+    CONNECTION_LOST,
     Again,
     Ended,
     Failure,
@@ -12,6 +13,7 @@ from algodock_runner.domain.retry import (
     after_failure,
     backoff_s,
     failure_of_status,
+    replaced,
     task_error,
 )
 from algodock_runner.domain.states import TRANSITIONS, states_before
@@ -42,6 +44,13 @@ def test_what_never_started_spends_nothing() -> None:
     again = after_failure(Failure(Kind.NOT_STARTED, ERROR), failures=2, max_attempts=3)
     assert isinstance(again, Again)
     assert not again.spent
+
+
+def test_a_connection_that_broke_with_its_instances_end_spends_nothing() -> None:
+    lost = Failure(Kind.TRANSIENT, task_error(CONNECTION_LOST, "it broke"))
+    assert replaced(lost).kind is Kind.NOT_STARTED
+    for other in (Failure(Kind.TRANSIENT, ERROR), Failure(Kind.PERMANENT, ERROR)):
+        assert replaced(other) is other
 
 
 def test_the_algorithms_wish_to_wait_counts_within_an_hour() -> None:

@@ -14,7 +14,7 @@ from algodock_common.storage import BINARY
 from algodock_runner.clients.answers import Answer, AttemptFailed, receive
 from algodock_runner.clients.streams import EVENTS, LINES, receive_stream
 from algodock_runner.domain.requests import JSON
-from algodock_runner.domain.retry import Failure, Kind, failure_of_status, task_error
+from algodock_runner.domain.retry import CONNECTION_LOST, Failure, Kind, failure_of_status, task_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,7 +139,7 @@ class HttpInstances:
             reason = task_error("Timeout", f"no answer within {call.timeout_s:g} s", HTTPStatus.GATEWAY_TIMEOUT)
             raise CallFailed(Failure(Kind.TRANSIENT, reason), sent=True) from error
         except (aiohttp.ClientError, OSError) as error:
-            reason = task_error("ConnectionLost", f"the connection broke before the answer was whole: {error!r}")
+            reason = task_error(CONNECTION_LOST, f"the connection broke before the answer was whole: {error!r}")
             raise CallFailed(Failure(Kind.TRANSIENT, reason), sent=True) from error
         finally:
             if not isinstance(body, bytes):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from algodock_common.events import TaskState
 
 __all__ = [
+    "CONNECTION_LOST",
     "LOST_LEASES_ALLOWED",
     "Again",
     "Ended",
@@ -22,11 +23,13 @@ __all__ = [
     "after_failure",
     "backoff_s",
     "failure_of_status",
+    "replaced",
     "task_error",
 ]
 
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
+CONNECTION_LOST = "ConnectionLost"
 LOST_LEASES_ALLOWED = 10
 """How often a task may lose its worker before it fails: something about it may be what kills them."""
 
@@ -96,6 +99,16 @@ def failure_of_status(status: int, error: TaskError, retry_after_s: float | None
     """
     kind = Kind.TRANSIENT if status in _TRY_AGAIN else Kind.PERMANENT
     return Failure(kind, error, retry_after_s)
+
+
+def replaced(failure: Failure) -> Failure:
+    """Return the failure of a call whose instance was being taken out of service.
+
+    If it broke then, the platform ended the process: the attempt is not spent.
+    """
+    if failure.kind is Kind.TRANSIENT and failure.error.type == CONNECTION_LOST:
+        return Failure(Kind.NOT_STARTED, failure.error, failure.retry_after_s)
+    return failure
 
 
 def after_failure(failure: Failure, *, failures: int, max_attempts: int) -> Again | Ended:

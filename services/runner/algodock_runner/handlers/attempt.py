@@ -21,7 +21,7 @@ from algodock_common.observability import current_traceparent
 from algodock_common.storage import ObjectStoreUnavailable
 from algodock_runner.clients.answers import AttemptFailed
 from algodock_runner.clients.instances import Call, CallFailed
-from algodock_runner.domain.retry import Again, Failure, Kind, after_failure, backoff_s, task_error
+from algodock_runner.domain.retry import Again, Failure, Kind, after_failure, backoff_s, replaced, task_error
 from algodock_runner.domain.tasks import StoredResult, is_small_json, result_key
 from algodock_runner.repository.fence import End, GiveBack, Served
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from algodock_runner.clients.instances import Instances
     from algodock_runner.clients.results import Results
     from algodock_runner.domain.tasks import Claim
-    from algodock_runner.handlers.progress import Progress
     from algodock_runner.handlers.behind import Behind
+    from algodock_runner.handlers.progress import Progress
     from algodock_runner.settings import TaskSettings
 
 __all__ = ["Attempt", "Outcome", "Tools"]
@@ -91,7 +91,7 @@ class Attempt:
                     tried.append(instance)
                     if len(tried) < TRIES_WHEN_REFUSED:
                         continue
-                return self._after(failed.failure)
+                return self._after(replaced(failed.failure) if instance.draining else failed.failure)
             except AttemptFailed as failed:
                 return self._after(failed.failure)
             except _PastDeadline:
