@@ -37,6 +37,7 @@ def api(settings: Settings) -> FastAPI:
     from algodock_runner.handlers.callbacks import CallbackDesk  # a worker needs none of these
     from algodock_runner.handlers.cancel_requests import CancelRequests
     from algodock_runner.handlers.catalogue import Catalogue
+    from algodock_runner.handlers.files import FileSubmission
     from algodock_runner.handlers.inlet import Inlet
     from algodock_runner.handlers.look import Desk
     from algodock_runner.handlers.reconcile import Reconciler
@@ -63,6 +64,7 @@ def api(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.submission = submission
+        app.state.file_submission = FileSubmission(submission, store)
         app.state.callbacks = CallbackDesk(db)
         app.state.cancels = CancelRequests(db, gateway_url=gateway_url)
         app.state.desk = Desk(db, store, limits=settings.tasks, gateway_url=gateway_url)

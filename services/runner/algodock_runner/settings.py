@@ -23,6 +23,7 @@ class TaskSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TASK_", extra="ignore", frozen=True)
 
     max_input_bytes: int = Field(default=32 * MIB, ge=1)
+    max_files_bytes: int = Field(default=1024 * MIB, ge=1, description="all files of a task, as they are sent")
     inline_input_bytes: int = Field(default=16 * KIB, ge=0, description="larger inputs go to the object store")
     behind_result_bytes: int = Field(
         default=64 * KIB, ge=0, le=MIB, description="results up to here are committed before their objects are written"

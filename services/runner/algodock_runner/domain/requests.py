@@ -25,9 +25,9 @@ METADATA_CHARACTERS = 8192
 
 @dataclass(frozen=True, slots=True)
 class StoredBody:
-    """A body that lies in the object store already; ``digest`` is a hash of all that is in it."""
+    """A task's body that lies in the object store already, under ``input_key``; ``digest`` is a hash of it."""
 
-    key: str
+    task_id: UUID
     content_type: str
     digest: bytes
 
@@ -86,12 +86,12 @@ def new_task(
         msg = "deadline: must be later than not_before"
         raise InvalidTask(msg)
     return NewTask(
-        id=uuid7(),
+        id=uuid7() if stored is None else stored.task_id,
         owner=owner,
         algorithm=request.algorithm,
         version=request.version.lower() if request.version else None,
         body=_encode(merged_input(request)) if stored is None else b"",
-        body_key=None if stored is None else stored.key,
+        body_key=None if stored is None else input_key(stored.task_id),
         content_type=JSON if stored is None else stored.content_type,
         request_hash=_request_hash(request, b"" if stored is None else stored.digest),
         idempotency_key=request.idempotency_key or default_key,

@@ -97,6 +97,16 @@ class Submission:
             raise made
         return made
 
+    async def check(self, request: TaskRequest) -> None:
+        """Say what is wrong with a request before its files are read, as far as that can be told.
+
+        Raises:
+            AlgoDockError: as ``submit``.
+        """
+        self._checked(request, owner="")
+        if request.idempotency_key is None:  # with one it may have been accepted before, and stays that
+            await self._catalogue.resolve(request.algorithm)
+
     async def submit_all(
         self, requests: Sequence[TaskRequest | AlgoDockError], *, owner: str
     ) -> list[Made | AlgoDockError]:

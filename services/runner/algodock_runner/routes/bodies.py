@@ -14,7 +14,7 @@ from algodock_runner.domain.errors import InvalidTask
 if TYPE_CHECKING:
     from fastapi import Request
 
-__all__ = ["ENVELOPE_BYTES", "json_of", "read", "task_request", "task_requests"]
+__all__ = ["ENVELOPE_BYTES", "check_length", "json_of", "read", "task_request", "task_requests"]
 
 ENVELOPE_BYTES = 256 * 1024
 """What a request may have beside its input: the keys, the metadata, white space."""
@@ -30,9 +30,7 @@ async def read(request: Request, limit: int) -> bytes:
     Raises:
         PayloadTooLarge: it is longer than ``limit`` bytes, or says that it will be.
     """
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise _too_large(limit)
+    check_length(request, limit)
     parts, size = [], 0
     async for chunk in request.stream():
         parts.append(chunk)
@@ -40,6 +38,17 @@ async def read(request: Request, limit: int) -> bytes:
         if size > limit:
             raise _too_large(limit)
     return b"".join(parts)
+
+
+def check_length(request: Request, limit: int) -> None:
+    """Refuse a body before it comes when it says that it will be too long.
+
+    Raises:
+        PayloadTooLarge: it says more than ``limit`` bytes.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
 
 
 def json_of(body: bytes) -> Any:

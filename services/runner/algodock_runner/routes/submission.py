@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response, status
 
-from algodock_common.errors import AlgoDockError, problem_of
+from algodock_common.errors import AlgoDockError, PayloadTooLarge, problem_of
 from algodock_common.web import current_identity
-from algodock_runner.routes.bodies import ENVELOPE_BYTES, json_of, read, task_request, task_requests
+from algodock_runner.domain.errors import InvalidTask
+from algodock_runner.domain.files import TASK_PART, Part
+from algodock_runner.routes.bodies import ENVELOPE_BYTES, check_length, json_of, read, task_request, task_requests
+from algodock_runner.routes.parts import parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
+    from algodock_runner.handlers.files import FileSubmission
     from algodock_runner.handlers.submit import Made, Submission
 
 __all__ = ["router"]
@@ -25,15 +30,47 @@ router = APIRouter(prefix="/tasks")
 async def submit(request: Request) -> Response:
     """Accept a task: 202, or 200 with the task of the same idempotency key and body.
 
-    Accept up to 1,000 of them: 202 with each one's task or problem in its place.
+    Accept up to 1,000 of them: 202 with each one's task or problem in its place. Accept one with
+    files: a form whose first part is ``task``.
     """
     # Thousands a second may come: dependencies and response models would cost more than the rest together.
     owner = (await current_identity(request)).key_id
     submission: Submission = request.app.state.submission
-    document = json_of(await read(request, request.app.state.settings.tasks.max_input_bytes + ENVELOPE_BYTES))
+    limits = request.app.state.settings.tasks
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        return _one(await _with_files(request, owner, limits.max_files_bytes, submission))
+    document = json_of(await read(request, limits.max_input_bytes + ENVELOPE_BYTES))
     if isinstance(document, dict) and "tasks" in document:
         return _many(await submission.submit_all(task_requests(document), owner=owner))
     return _one(await submission.submit(task_request(document), owner=owner))
+
+
+async def _with_files(request: Request, owner: str, limit: int, submission: Submission) -> Made:
+    check_length(request, limit)
+    files: FileSubmission = request.app.state.file_submission
+    async with aclosing(parts_of(request.headers["content-type"], request.stream(), limit=limit)) as pieces:
+        document, first = await _task_part(pieces)
+        wanted = task_request(json_of(document))
+        if first is None:
+            return await submission.submit(wanted, owner=owner)
+        return await files.submit(wanted, first, pieces, owner=owner)
+
+
+async def _task_part(pieces: AsyncIterator[Part | bytes]) -> tuple[bytes, Part | None]:
+    """Return the content of the part that says what the task is, and the head of the one that follows it."""
+    head = await anext(pieces, None)
+    if not isinstance(head, Part) or head.name != TASK_PART:
+        msg = f"The first part must be {TASK_PART!r}: the request as JSON. The files follow it."
+        raise InvalidTask(msg)
+    document = b""
+    async for piece in pieces:
+        if isinstance(piece, Part):
+            return document, piece
+        document += piece
+        if len(document) > ENVELOPE_BYTES:
+            msg = f"The part {TASK_PART!r} is larger than {ENVELOPE_BYTES} bytes; large values are parts of their own."
+            raise PayloadTooLarge(msg)
+    return document, None
 
 
 def _one(made: Made) -> Response:

@@ -1,0 +1,138 @@
+"""Many tasks in one request: each has its own answer in its place, and what can be accepted is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .serving import served
+
+if TYPE_CHECKING:
+    from .conftest import Platform
+
+
+async def test_a_thousand_tasks_are_accepted_in_their_order(platform: Platform) -> None:
+    async with served(platform) as client:
+        tasks = [{"algorithm": "echo", "input": n} for n in range(1000)]
+        answer = await client.post("/internal/tasks", json={"tasks": tasks})
+    assert answer.status_code == 202, answer.text
+    views = answer.json()["tasks"]
+    assert [view["state"] for view in views] == ["queued"] * 1000
+    rows = await platform.rows("SELECT id, body FROM tasks ORDER BY id")
+    assert [str(row.id) for row in rows] == [view["id"] for view in views]  # age is the order of the batch
+    assert [bytes(row.body) for row in rows] == [str(n).encode() for n in range(1000)]
+    assert len({row.created_at for row in await platform.rows("SELECT created_at FROM tasks")}) == 1
+    assert len(await platform.emitted("task.accepted")) == 1000
+
+
+async def test_each_task_of_a_batch_has_its_answer_in_its_place(platform: Platform) -> None:
+    before = await platform.submit(input=1, idempotency_key="before")
+    batch: list[Any] = [
+        {"algorithm": "echo", "input": 1, "idempotency_key": "before"},
+        {"algorithm": "echo", "input": 2, "idempotency_key": "before"},
+        {"algorithm": "nobody", "input": 1},
+        {"algorithm": "echo", "inptu": 1},
+        "no task",
+        {"algorithm": "echo", "input": 1, "callback_url": "http://169.254.169.254/"},
+        {"algorithm": "echo", "input": {"text": "x" * 40_000}},
+        {"algorithm": "slow", "input": 3, "idempotency_key": "twice"},
+        {"algorithm": "slow", "input": 3, "idempotency_key": "twice"},
+    ]
+    async with served(platform) as client:
+        answer = await client.post("/internal/tasks", json={"tasks": batch})
+    assert answer.status_code == 202
+    said = answer.json()["tasks"]
+    assert said[0]["id"] == str(before.id)
+    assert [one["error"]["status"] for one in said[1:6]] == [409, 404, 422, 422, 422]
+    assert all(one["error"]["detail"] for one in said[1:6])
+    assert said[6]["state"] == said[7]["state"] == "queued"
+    assert said[7]["id"] == said[8]["id"]
+    assert len(await platform.rows("SELECT 1 FROM tasks")) == 3
+    assert platform.store.keys == [f"tasks/{said[6]['id']}/input"]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"tasks": []},
+        {"tasks": [{"algorithm": "echo"}] * 1001},
+        {"tasks": {"algorithm": "echo"}},
+        {"tasks": [{"algorithm": "echo"}], "algorithm": "echo"},
+    ],
+)
+async def test_what_is_no_batch_is_refused_whole(platform: Platform, document: dict[str, Any]) -> None:
+    async with served(platform) as client:
+        answer = await client.post("/internal/tasks", json=document)
+    assert answer.status_code == 422
+    assert "1000" in answer.json()["detail"]
+    assert not await platform.rows("SELECT 1 FROM tasks")
+
+
+async def test_an_object_store_that_is_away_fails_only_what_needs_it(platform: Platform) -> None:
+    platform.store.available = False
+    large = {"algorithm": "echo", "input": {"text": "x" * 40_000}}
+    async with served(platform) as client:
+        answer = await client.post("/internal/tasks", json={"tasks": [large, {"algorithm": "echo", "input": 1}]})
+    failed, fine = answer.json()["tasks"]
+    assert failed["error"]["status"] == 503
+    assert fine["state"] == "queued"
+
+
+async def test_submissions_that_arrive_together_share_a_statement(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from algodock_runner.handlers import intake
+
+    sizes: list[int] = []
+    write = intake.accept
+
+    async def counted(db: Any, announced: Any, **rest: Any) -> Any:
+        sizes.append(len(announced))
+        return await write(db, announced, **rest)
+
+    await platform.submit(input=0)  # the algorithm is known now
+    monkeypatch.setattr(intake, "accept", counted)
+    views = await asyncio.gather(*(platform.submit(input=n) for n in range(100)))
+    assert len({view.id for view in views}) == 100
+    assert sum(sizes) == 100
+    assert len(sizes) < 10
+    events = await platform.emitted("task.accepted")
+    assert {event["data"]["id"] for event in events} >= {str(view.id) for view in views}
+
+
+async def test_one_task_that_cannot_be_written_takes_no_other_with_it(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from algodock_runner.handlers import submit
+
+    made = submit.new_task
+
+    def spoilt(request: Any, **rest: Any) -> Any:
+        from dataclasses import replace
+
+        task = made(request, **rest)
+        return replace(task, priority=70_000) if request.input == 3 else task  # no smallint
+
+    await platform.submit(input=0)
+    monkeypatch.setattr(submit, "new_task", spoilt)
+    answers = await asyncio.gather(*(platform.submit(input=n) for n in range(6)), return_exceptions=True)
+    assert [isinstance(one, Exception) for one in answers] == [False, False, False, True, False, False]
+
+
+async def test_a_body_past_the_limit_is_refused_before_it_is_read(platform: Platform) -> None:
+    async with served(platform) as client:
+        answer = await client.post(
+            "/internal/tasks", content=b"{", headers={"content-length": str(2**30), "content-type": "application/json"}
+        )
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("header", ["authorization", "x-algodock-identity"])
+async def test_only_the_platform_may_submit_here(platform: Platform, header: str) -> None:
+    async with served(platform) as client:
+        del client.headers[header]
+        answer = await client.post("/internal/tasks", json={"algorithm": "echo", "input": 1})
+    assert answer.status_code == 401
+    assert not await platform.rows("SELECT 1 FROM tasks")
