@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import StringConstraints
 
-__all__ = ["DNS_LABEL", "AlgorithmName", "uuid7"]
+__all__ = ["DNS_LABEL", "AlgorithmName", "uuid7", "uuid7s"]
 
 DNS_LABEL = re.compile(r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")
 
@@ -23,7 +23,13 @@ def uuid7() -> UUID:
 
     With the fraction (section 6.2, method 3) what one process makes sorts in the order in which it was made.
     """
+    return uuid7s(1)[0]
+
+
+def uuid7s(count: int) -> list[UUID]:
+    """Return ``count`` new UUIDv7 of this moment, in no order among themselves; chance is asked for only once."""
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
     fraction = (rest << 12) // 1_000_000
-    random = int.from_bytes(os.urandom(8), "big") >> 2
-    return UUID(int=milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0x2 << 62 | random)
+    now = milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0x2 << 62
+    chance = memoryview(os.urandom(8 * count)).cast("Q")
+    return [UUID(int=now | random >> 2) for random in chance]

@@ -5,13 +5,15 @@ from algodock_common.startup import quick_imports
 with quick_imports():
     from algodock_common.web import serve
     from algodock_gateway.main import create_app
+    from algodock_gateway.routes.edge import express_protocol
     from algodock_gateway.settings import Settings
 
 
 def main() -> None:
     """Serve until told to stop."""
     settings = Settings()
-    serve(create_app(settings), settings, proxy_headers=False)
+    app = create_app(settings)
+    serve(app, settings, proxy_headers=False, http=express_protocol(app.lane))
 
 
 if __name__ == "__main__":

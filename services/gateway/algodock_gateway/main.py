@@ -30,6 +30,7 @@ from algodock_gateway.repository import AlgorithmStore, CallStore, KeyStore
 from algodock_gateway.routes.ai import AiInlet
 from algodock_gateway.routes.api import Peers, make_api
 from algodock_gateway.routes.documents import make_documents
+from algodock_gateway.routes.express import ExpressLane
 from algodock_gateway.routes.gatekeeper import Gatekeeper
 from algodock_gateway.routes.inlets import Edge, GitInlet, HeartbeatInlet, WebhookInlet
 from algodock_gateway.routes.internal import make_internal
@@ -152,7 +153,7 @@ def create_app(settings: Settings) -> Edge:
     )
     app.add_middleware(Gatekeeper, keys=keys)
     return Edge(
-        ai=AiInlet(keys, desk, book, proxies=settings.gateway.proxies),
+        ai=ExpressLane(AiInlet(keys, desk, book, proxies=settings.gateway.proxies)),
         git=GitInlet(keys, stamps, algorithms, relay, peers.gitea_sync),
         webhook=WebhookInlet(relay, peers.gitea_sync),
         heartbeat=HeartbeatInlet(relay, peers.registry),

@@ -26,6 +26,8 @@ from algodock_gateway.handlers.calls import CallDesk
 from algodock_gateway.handlers.directory import Directory
 from algodock_gateway.handlers.key_ring import KeyRing
 from algodock_gateway.routes.ai import AiInlet
+from algodock_gateway.routes.edge import express_protocol
+from algodock_gateway.routes.express import ExpressCall, ExpressLane
 from tests.integration.gateway.upstream import Conversation, Upstream, until
 
 KEY = "ak_test"
@@ -63,10 +65,25 @@ class Sources:
         return int(older_than_days * 0)
 
 
+class Lane(ExpressLane):
+    """Counts the calls that it takes."""
+
+    taken = 0
+
+    def begin(self, *args: Any) -> ExpressCall | None:
+        call = super().begin(*args)
+        self.taken += call is not None
+        return call
+
+
 class World:
     """The hot path on a port, its table, and clients."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, express: bool, keep_alive_s: int = 5) -> None:
+        self.express = express
+        self.keep_alive_s = keep_alive_s
+        self.server: uvicorn.Server | None = None
+        self.lane: Lane | None = None
         self.sources = Sources()
         self.table = RoutingTable()
         self.pool = Pool(idle_s=5)
@@ -104,9 +121,17 @@ class World:
         """Start an instance of ``echo``."""
         upstream = Upstream(conversation)
         self._servers.append(await upstream.listen())
+        if self.express:
+            await self.warm(upstream.port)
         if routed:
             self.route(upstream.port, **limits)
         return upstream
+
+    async def warm(self, port: int) -> None:
+        """Leave an idle connection in the pool, as a call before would have, so that the lane takes the first call."""
+        connection = await self.pool.take(self.pool.origin(f"http://127.0.0.1:{port}"))
+        connection.complete = connection.keep_alive = connection.request_done = True
+        self.pool.give_back(connection)
 
     @asynccontextmanager
     async def client(self, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
@@ -132,6 +157,12 @@ class World:
 
         await until(quiet)
 
+    def protocol(self, inlet: AiInlet) -> Any:  # uvicorn's word for a protocol is narrower than what it takes
+        if not self.express:
+            return "httptools"
+        self.lane = Lane(inlet)
+        return express_protocol(self.lane)
+
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         inlet = AiInlet(self.keys, self.desk, self.book)
@@ -140,10 +171,16 @@ class World:
         self.port = sock.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         config = uvicorn.Config(
-            inlet, http="httptools", lifespan="off", log_config=None, access_log=False, proxy_headers=False
+            inlet,
+            http=self.protocol(inlet),
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            timeout_keep_alive=self.keep_alive_s,
         )
         config.setup_event_loop = lambda: None  # type: ignore[method-assign]  # the test's loop is running
-        server = uvicorn.Server(config)
+        server = self.server = uvicorn.Server(config)
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         await self.keys.start()
         await self.book.start()
@@ -162,10 +199,10 @@ class World:
             await self.pool.close()
 
 
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    """The hot path, served."""
-    world = World()
+@pytest.fixture(params=[True, False], ids=["express", "tasks"])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """The hot path, served: with the express lane in front, and without it."""
+    world = World(express=request.param)
     async with world.serving():
         yield world
 

@@ -21,6 +21,7 @@ from algodock_common.events import AlgorithmChanged, Event, ReleaseChanged, Serv
 from algodock_common.identifiers import uuid7
 from algodock_common.messaging import Bus
 from algodock_gateway.main import create_app
+from algodock_gateway.routes.edge import express_protocol
 from algodock_gateway.settings import Settings
 from tests.integration.gateway.peers import Peers
 from tests.integration.gateway.upstream import until
@@ -35,10 +36,12 @@ def free_socket() -> tuple[socket.socket, int]:
 
 
 @asynccontextmanager
-async def served(app: Any, sock: socket.socket, *, lifespan: Literal["on", "off"]) -> AsyncIterator[None]:
+async def served(
+    app: Any, sock: socket.socket, *, lifespan: Literal["on", "off"], http: Any = "httptools"
+) -> AsyncIterator[None]:
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=http,
         lifespan=lifespan,
         log_config=None,
         access_log=False,
@@ -120,9 +123,10 @@ async def running_gateway(server_environment: Mapping[str, str], data_dir: Path)
         patch.setenv(key, value)
     settings, peers = Settings(), Peers()
     redis = Redis.from_url(settings.redis.url.get_secret_value())
+    app = create_app(settings)
     async with (
         served(peers.app(settings.secrets), peer_sock, lifespan="off"),
-        served(create_app(settings), sock, lifespan="on"),
+        served(app, sock, lifespan="on", http=express_protocol(app.lane)),
     ):
         database = await asyncpg.connect(own_url, server_settings={"search_path": "gateway"})
         gateway = Gateway(settings, peers, database, redis)

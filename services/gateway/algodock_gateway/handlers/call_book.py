@@ -26,7 +26,8 @@ CALL_RECORDS_LOST = Counter("algodock_call_records_lost_total", "Call records gi
 
 WAITING_MOST: Final = 50_000
 """Records that may wait for the database; past it the oldest are given up, and counted."""
-BATCH_MOST: Final = 2_000
+BATCH_MOST: Final = 500
+"""Records in one batch: more would keep every call waiting for some milliseconds while they are encoded."""
 FLUSH_S: Final = 0.5
 TRIM_S: Final = 3600.0
 

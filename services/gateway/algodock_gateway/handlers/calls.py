@@ -48,6 +48,11 @@ class CallDesk:
         """Return every gate, for the metrics."""
         return self._gates.values()
 
+    def known_route(self, algorithm: str) -> Route | None:
+        """Return the route of an algorithm if a ready instance of it is known here."""
+        route = self.table.route(algorithm)
+        return route if route is not None and route.ready else None
+
     async def route(self, algorithm: str) -> Route:
         """Return the route of an algorithm that has a ready instance.
 
@@ -55,16 +60,21 @@ class CallDesk:
             AlgorithmUnknown: there is no such algorithm.
             NoInstance: there is, and nothing of it is ready.
         """
-        route = self.table.route(algorithm)
-        if route is not None and route.ready:
+        route = self.known_route(algorithm)
+        if route is not None:
             return route
-        if route is None and await self._directory.find(algorithm) is None:
+        if self.table.route(algorithm) is None and await self._directory.find(algorithm) is None:
             raise AlgorithmUnknown(algorithm)
         await self._routes.refresh_if_older(STALE_S)
-        route = self.table.route(algorithm)
-        if route is None or not route.ready:
+        route = self.known_route(algorithm)
+        if route is None:
             raise NoInstance(algorithm)
         return route
+
+    def slot(self, route: Route) -> Gate | None:
+        """Take a slot of the service if one is free; ``Gate.leave`` gives it back."""
+        gate = self._gate(route)
+        return gate if gate.enter(route.limits.concurrency) else None
 
     async def enter(self, route: Route, receive: Receive | None) -> Gate:
         """Take a slot of the service, waiting in its queue if need be; ``Gate.leave`` gives it back.
@@ -75,9 +85,7 @@ class CallDesk:
             CallQueueFull, CallWaitedTooLong: no slot.
             CallerGone: the caller left while waiting.
         """
-        gate = self._gates.get(route.algorithm)
-        if gate is None:
-            gate = self._gates[route.algorithm] = Gate(route.algorithm)
+        gate = self._gate(route)
         limits = route.limits
         if gate.enter(limits.concurrency):
             return gate
@@ -97,6 +105,20 @@ class CallDesk:
             raise CallerGone("the caller left the queue")
         waiting.result()
         return gate
+
+    def idle(self, route: Route) -> tuple[Instance, Connection] | None:
+        """Choose an instance if a connection to it is idle; the rest is as with ``connect``."""
+        instance = route.pick()
+        if instance is None:
+            return None
+        try:
+            connection = self.pool.take_idle(self.pool.origin(instance.base_url))
+        except CannotConnect:
+            connection = None  # ``connect`` meets it again, and says what it means
+        if connection is None:
+            self.table.release(instance)
+            return None
+        return instance, connection
 
     async def connect(self, route: Route) -> tuple[Instance, Connection]:
         """Choose an instance and connect to it; one that cannot be connected to is passed over.
@@ -121,6 +143,12 @@ class CallDesk:
             except BaseException:
                 self.table.release(instance)
                 raise
+
+    def _gate(self, route: Route) -> Gate:
+        gate = self._gates.get(route.algorithm)
+        if gate is None:
+            gate = self._gates[route.algorithm] = Gate(route.algorithm)
+        return gate
 
     def done(self, instance: Instance, connection: Connection) -> None:
         """Count the call as over and keep its connection, if it may be used again."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
-from algodock_common.identifiers import uuid7
+from algodock_common.identifiers import uuid7s
 from algodock_gateway.repository.tables import algorithm_calls
 
 if TYPE_CHECKING:
@@ -31,7 +31,10 @@ class CallStore:
 
     async def write(self, records: Sequence[CallRecord]) -> None:
         """Write a batch."""
-        rows = [(uuid7(), datetime.fromtimestamp(record.started_at, UTC), *record[1:]) for record in records]
+        rows = [
+            (one, datetime.fromtimestamp(record.started_at, UTC), *record[1:])
+            for one, record in zip(uuid7s(len(records)), records, strict=True)
+        ]
         async with self._database.engine.begin() as connection:
             raw = await connection.get_raw_connection()
             driver: Any = raw.driver_connection  # asyncpg's own: SQLAlchemy knows no COPY

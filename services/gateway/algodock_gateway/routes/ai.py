@@ -2,57 +2,51 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from algodock_common.errors import AlgoDockError
 from algodock_common.observability import current_trace_id, current_traceparent, span
 from algodock_common.web import problem_response, unexpected_error
 from algodock_gateway.clients.upstream import AnswerTooLate, CallerGone, UpstreamError
 from algodock_gateway.domain import AnswerOverdue, BodyTooLarge, InstanceFailed, KeyRefused
-from algodock_gateway.domain.call import CallRecord
 from algodock_gateway.domain.keys import bearer
-from algodock_gateway.routes.forward import AnswerBroke, Forwarded, forward
+from algodock_gateway.routes.call import PREFIX, Call
+from algodock_gateway.routes.forward import AnswerBroke, forward, pass_answer
 from algodock_gateway.routes.headers import body_length_of, declared_length, request_head
 
 if TYPE_CHECKING:
-    from uuid import UUID
+    from collections.abc import Awaitable
 
     from starlette.types import Message, Receive, Scope, Send
 
     from algodock_common.observability import SpanHandle
     from algodock_common.routing import Instance, Route
-    from algodock_gateway.domain.keys import ApiKey
+    from algodock_gateway.clients.upstream import Connection
+    from algodock_gateway.domain.gate import Gate
     from algodock_gateway.handlers.call_book import CallBook
     from algodock_gateway.handlers.calls import CallDesk
     from algodock_gateway.handlers.key_ring import KeyRing
 
-__all__ = ["AiInlet"]
+__all__ = ["BEGUN_SPAN", "AiInlet", "SentCall"]
 
-PREFIX: Final = b"/ai/"
+BEGUN_SPAN: Final = "algodock.span"
+"""Where in a request's ``state`` a span stands that was begun before the inlet was called."""
 CALLER_GONE: Final = 499
 """The status in metrics and records of a call whose caller left; nobody receives it."""
 
-_PATH_KEPT: Final = 200
 _SERVER_ERROR: Final = 500
 
 
-class _Call:
-    """What is known of one call so far."""
+class SentCall(NamedTuple):
+    """A call whose request has been sent: what it holds until its answer has passed."""
 
-    __slots__ = ("algorithm", "error", "instance", "key", "name", "passed", "rest", "status", "trace_id")
-
-    def __init__(self) -> None:
-        self.name = ""
-        self.rest = b"/"
-        self.key: ApiKey | None = None
-        self.algorithm: UUID | None = None
-        self.instance: Instance | None = None
-        self.passed = Forwarded()
-        self.status = 0
-        self.error: str | None = None
-        self.trace_id: str | None = None
+    call: Call
+    span: SpanHandle
+    route: Route
+    gate: Gate
+    instance: Instance
+    connection: Connection
 
 
 class AiInlet:
@@ -60,15 +54,14 @@ class AiInlet:
 
     def __init__(self, keys: KeyRing, desk: CallDesk, book: CallBook, *, proxies: frozenset[str] = frozenset()) -> None:
         """Join the handlers; ``proxies`` are addresses of trusted edges in front of the gateway."""
-        self._proxies = proxies
-        self._keys = keys
-        self._desk = desk
-        self._book = book
+        self.proxies = proxies
+        self.keys = keys
+        self.desk = desk
+        self.book = book
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call."""
-        started_at, started = time.time(), time.perf_counter()
-        call = _Call()
+        call = Call()
         traceparent = key = length = None
         for name, value in scope["headers"]:
             if name == b"authorization":
@@ -77,28 +70,49 @@ class AiInlet:
                 traceparent = value.decode("latin-1")
             elif name == b"content-length":
                 length = value
-        with span("ai", parent=traceparent, kind="server") as handle:
-            try:
-                await self._serve(call, handle, key, declared_length(length), scope, receive, send)
-            except CallerGone:
-                call.status, call.error = CALLER_GONE, "caller-gone"
-            except AnswerBroke:
-                # Returning with the answer unfinished makes the server end the connection.
-                call.status, call.error = call.passed.status, "answer-broke"
-            except Exception as error:  # noqa: BLE001  # the last resort of a raw inlet: whatever it is, a problem document
-                problem = _problem_for(error, call.name, scope["path"])
-                call.status, call.error = problem.status, problem.code
-                if call.passed.started:
-                    return
-                await problem_response(problem, instance=scope["path"])(scope, receive, send)
-            finally:
-                if handle.recording:
-                    _describe(handle, scope, call)
-                self._note(call, scope["method"], started_at, time.perf_counter() - started)
+        handle: SpanHandle | None = scope["state"].get(BEGUN_SPAN) if "state" in scope else None
+        if handle is None:
+            handle = span("ai", parent=traceparent, kind="server")
+        with handle:
+            work = self._serve(call, handle, key, declared_length(length), scope, receive, send)
+            await self._answered(call, handle, work, scope, receive, send)
+
+    async def go_on(self, sent: SentCall, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the rest of a call whose request has been sent: its answer has to be waited for, or streamed."""
+        with sent.span:
+            await self._answered(sent.call, sent.span, self._finish(sent, receive, send), scope, receive, send)
+
+    async def _answered(  # one call's parts
+        self,
+        call: Call,
+        handle: SpanHandle,
+        work: Awaitable[None],
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Await ``work``; whatever it raises becomes an answer, and everything a record."""
+        try:
+            await work
+        except CallerGone:
+            call.status, call.error = CALLER_GONE, "caller-gone"
+        except AnswerBroke:
+            # Returning with the answer unfinished makes the server end the connection.
+            call.status, call.error = call.passed.status, "answer-broke"
+        except Exception as error:  # noqa: BLE001  # the last resort of a raw inlet: whatever it is, a problem document
+            problem = _problem_for(error, call.name, scope["path"])
+            call.status, call.error = problem.status, problem.code
+            if call.passed.started:
+                return
+            await problem_response(problem, instance=scope["path"])(scope, receive, send)
+        finally:
+            if handle.recording:
+                _describe(handle, scope, call)
+            self.book.note(call.record(scope["method"]))
 
     async def _serve(  # one call's parts
         self,
-        call: _Call,
+        call: Call,
         handle: SpanHandle,
         key: bytes | None,
         length: int | None,
@@ -106,14 +120,10 @@ class AiInlet:
         receive: Receive,
         send: Send,
     ) -> None:
-        call.key = (self._keys.known(key) if key is not None else None) or await self._keys.find(key)
+        call.key = (self.keys.known(key) if key is not None else None) or await self.keys.find(key)
         if call.key is None:
             raise KeyRefused
-        raw: bytes = scope["raw_path"]
-        end = raw.find(b"/", len(PREFIX))
-        name = (raw[len(PREFIX) :] if end < 0 else raw[len(PREFIX) : end]).decode("latin-1")
-        call.rest = b"/" if end < 0 else raw[end:]
-        route = await self._desk.route(name)
+        route = await self.desk.route(call.address(scope["raw_path"]))
         call.name, call.algorithm = route.algorithm, route.algorithm_id
         limits = route.limits
         if length is not None and length > limits.max_body_bytes:
@@ -124,7 +134,7 @@ class AiInlet:
         more = first.get("more_body", False)
         if len(first.get("body", b"")) > limits.max_body_bytes:
             raise BodyTooLarge(limits.max_body_bytes)
-        gate = await self._desk.enter(route, None if more else receive)
+        gate = await self.desk.enter(route, None if more else receive)
         try:
             await self._call_instance(call, handle, route, first, length, scope, receive, send)
         finally:
@@ -132,7 +142,7 @@ class AiInlet:
 
     async def _call_instance(  # as above
         self,
-        call: _Call,
+        call: Call,
         handle: SpanHandle,
         route: Route,
         first: Message,
@@ -141,21 +151,20 @@ class AiInlet:
         receive: Receive,
         send: Send,
     ) -> None:
-        instance, connection = await self._desk.connect(route)
+        instance, connection = await self.desk.connect(route)
         call.instance = instance
         try:
             more = first.get("more_body", False)
             body_length = length if more else body_length_of(first, length, scope["method"])
-            query: bytes = scope["query_string"]
             with span(f"call {call.name}", kind="client") if handle.recording else nullcontext(handle) as sending:
                 head = request_head(
                     scope,
                     connection.origin,
-                    target=call.rest + b"?" + query if query else call.rest,
+                    target=call.target(scope["query_string"]),
                     length=body_length,
                     prefix=PREFIX + call.name.encode("ascii"),
                     traceparent=current_traceparent() if sending.recording else None,
-                    proxies=self._proxies,
+                    proxies=self.proxies,
                 )
                 await forward(
                     connection,
@@ -173,28 +182,18 @@ class AiInlet:
         except AnswerTooLate as error:
             raise AnswerOverdue(call.name, instance.limits.timeout_s) from error
         finally:
-            self._desk.done(instance, connection)
+            self.desk.done(instance, connection)
 
-    def _note(self, call: _Call, method: str, started_at: float, seconds: float) -> None:
-        instance, passed = call.instance, call.passed
-        self._book.note(
-            CallRecord(
-                started_at,
-                int(seconds * 1e6),
-                call.name,
-                call.algorithm,
-                instance.release_id if instance is not None else None,
-                instance.id if instance is not None else None,
-                call.key.id if call.key is not None else None,
-                method,
-                call.rest[:_PATH_KEPT].decode("latin-1"),
-                call.status,
-                call.error,
-                passed.received,
-                passed.sent,
-                call.trace_id,
-            )
-        )
+    async def _finish(self, sent: SentCall, receive: Receive, send: Send) -> None:
+        call, limits = sent.call, sent.instance.limits
+        try:
+            await pass_answer(sent.connection, receive, send, passed=call.passed, timeout_s=limits.timeout_s)
+            call.status = call.passed.status
+        except AnswerTooLate as error:
+            raise AnswerOverdue(call.name, limits.timeout_s) from error
+        finally:
+            self.desk.done(sent.instance, sent.connection)
+            sent.gate.leave(sent.route.limits.concurrency)
 
 
 def _problem_for(error: Exception, name: str, path: str) -> AlgoDockError:
@@ -206,7 +205,7 @@ def _problem_for(error: Exception, name: str, path: str) -> AlgoDockError:
     return unexpected_error(error, path=path)
 
 
-def _describe(handle: SpanHandle, scope: Scope, call: _Call) -> None:
+def _describe(handle: SpanHandle, scope: Scope, call: Call) -> None:
     call.trace_id = current_trace_id()
     handle.link(call.instance.trace if call.instance is not None else None)
     handle.name = f"{scope['method']} /ai/{call.name or '<unknown>'}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from algodock_gateway.clients.upstream import Connection
 
-__all__ = ["AnswerBroke", "Forwarded", "forward"]
+__all__ = ["AnswerBroke", "Forwarded", "forward", "pass_answer"]
 
 WATCH_AFTER_S: Final = 0.05
 """A call that takes longer is watched for its caller's leaving; shorter ones are not worth a task."""
@@ -75,28 +75,49 @@ async def forward(  # noqa: PLR0913  # the two ends, and what is between them
     connection.begin(head_only=method == "HEAD")
     body = first.get("body", b"")
     helper: asyncio.Task[None] | None = None
-    watch: asyncio.TimerHandle | None = None
     passed.received = len(body)
-    loop = asyncio.get_running_loop()
+    if first.get("more_body", False):
+        connection.write(head)
+        pump = _pump(connection, body, receive, passed, chunked=chunked, max_body=max_body, timeout_s=timeout_s)
+        helper = asyncio.create_task(pump, name="request-body")
+    else:
+        connection.write(head + body)
+        connection.request_done = True
+        connection.expect_within(timeout_s)
+    try:
+        await pass_answer(connection, receive, send, passed=passed, timeout_s=timeout_s, helper=helper)
+    except _TooLargeOnTheWay as error:
+        raise BodyTooLarge(max_body) from error
+
+
+async def pass_answer(
+    connection: Connection,
+    receive: Receive,
+    send: Send,
+    *,
+    passed: Forwarded,
+    timeout_s: float,
+    helper: asyncio.Task[None] | None = None,
+) -> None:
+    """Send the answer to the caller as it comes, whose request is sent or on its way.
+
+    ``helper`` is the task that sends the rest of the request and watches for the caller's leaving
+    after; without one a watch is set once the call takes longer.
+
+    Raises:
+        UpstreamError: there was no answer, and the caller has got nothing yet.
+        AnswerBroke: the answer broke off after its head had gone out.
+    """
+    watch: asyncio.TimerHandle | None = None
 
     def watch_caller() -> None:
         nonlocal helper
         helper = asyncio.create_task(_watch(connection, receive), name="caller-watch")
 
     try:
-        if first.get("more_body", False):
-            connection.write(head)
-            pump = _pump(connection, body, receive, passed, chunked=chunked, max_body=max_body, timeout_s=timeout_s)
-            helper = asyncio.create_task(pump, name="request-body")
-        else:
-            connection.write(head + body)
-            connection.request_done = True
-            connection.expect_within(timeout_s)
-            watch = loop.call_later(WATCH_AFTER_S, watch_caller)
-        try:
-            await connection.head()
-        except _TooLargeOnTheWay as error:
-            raise BodyTooLarge(max_body) from error
+        if helper is None:
+            watch = asyncio.get_running_loop().call_later(WATCH_AFTER_S, watch_caller)
+        await connection.head()
         passed.status = connection.status
         passed.started = True
         await send(

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
     from algodock_gateway.clients.upstream import Origin
 
-__all__ = ["Headers", "answer_headers", "body_length_of", "declared_length", "header_of", "request_head"]
+__all__ = [
+    "NOT_ANSWERED", "Headers", "answer_headers", "body_length_of", "declared_length", "header_of", "length_to_declare",
+    "request_head",
+]  # fmt: skip
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -42,7 +45,8 @@ _NOT_FORWARDED: Final = _HOP_BY_HOP | {
     b"x-forwarded-proto",
 }
 
-_NOT_ANSWERED: Final = _HOP_BY_HOP | {b"date", b"server"}  # the gateway's own server writes these
+NOT_ANSWERED: Final = _HOP_BY_HOP | {b"date", b"server"}
+"""Headers of an answer that stay here; the gateway's own server writes date and server."""
 
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
@@ -140,7 +144,7 @@ def _drop_named(parts: list[bytes], named: bytes) -> None:
 
 def answer_headers(headers: Headers) -> Headers:
     """Return the headers of an instance's answer that the caller gets."""
-    return [pair for pair in headers if pair[0] not in _NOT_ANSWERED]
+    return [pair for pair in headers if pair[0] not in NOT_ANSWERED]
 
 
 def declared_length(value: bytes | None) -> int | None:
@@ -150,5 +154,9 @@ def declared_length(value: bytes | None) -> int | None:
 
 def body_length_of(first: Message, declared: int | None, method: str) -> int:
     """Return the length of a body that came whole; -1 where the request has none and needs to declare none."""
-    length = len(first.get("body", b""))
-    return length if length or declared is not None or method in _WITH_BODY else -1
+    return length_to_declare(len(first.get("body", b"")), method, declared=declared is not None)
+
+
+def length_to_declare(length: int, method: str, *, declared: bool) -> int:
+    """Return ``length``; -1 where there is no body and the request needs to declare none."""
+    return length if length or declared or method in _WITH_BODY else -1

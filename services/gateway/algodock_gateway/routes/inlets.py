@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from algodock_gateway.handlers.algorithms import Algorithms
     from algodock_gateway.handlers.identity import Stamps
     from algodock_gateway.handlers.key_ring import KeyRing
+    from algodock_gateway.routes.express import ExpressLane
     from algodock_gateway.routes.relay import Peer, Relay
 
 __all__ = ["Edge", "GitInlet", "HeartbeatInlet", "WebhookInlet", "guarded"]
@@ -158,9 +159,10 @@ class HeartbeatInlet:
 class Edge:
     """The whole gateway as one ASGI application: raw inlets by their paths, FastAPI for everything else."""
 
-    def __init__(self, *, ai: ASGIApp, git: ASGIApp, webhook: ASGIApp, heartbeat: ASGIApp, api: ASGIApp) -> None:
-        """Join the inlets."""
-        self._ai = ai
+    def __init__(self, *, ai: ExpressLane, git: ASGIApp, webhook: ASGIApp, heartbeat: ASGIApp, api: ASGIApp) -> None:
+        """Join the inlets; ``lane`` is for the protocol that serves them."""
+        self.lane = ai
+        self._ai = ai.inlet
         self._git = git
         self._exact = {WEBHOOK_PATH: webhook, HEARTBEAT_PATH: heartbeat}
         self._api = api

@@ -7,14 +7,18 @@ decompression or proxies. ``docs/decisions/0040-own-upstream-client.md`` has the
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
+from algodock_gateway.clients.upstream.answer import Answer
 from algodock_gateway.clients.upstream.errors import AnswerTooLate, BadAnswer, ConnectionBroke, UpstreamError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from algodock_gateway.clients.upstream.pool import Origin
 
 __all__ = ["Connection"]
@@ -22,60 +26,48 @@ __all__ = ["Connection"]
 BUFFER_BYTES: Final = 256 * 1024
 """How much of an answer waits here for a slow caller before reading from the instance pauses."""
 
-HEAD_BYTES: Final = 64 * 1024
-"""The longest head that an answer may have."""
-
-_INFORMATIONAL: Final = 200  # below it an answer is only an announcement
-_SWITCHING: Final = 101
+_TICK_S: Final = 0.001  # the loop's clock counts milliseconds
 
 
-class Connection(asyncio.Protocol):
+class Connection(Answer, asyncio.Protocol):
     """One connection, one exchange at a time: ``begin``, ``write``…, ``head``, ``read``… until ``complete``.
 
-    ``status`` and ``headers`` (names in lower case) are there after ``head``. The first error ends
-    the connection, and every waiter gets it.
+    ``status`` and ``headers`` are there after ``head``. The first error ends the connection, and
+    every waiter gets it. ``listener`` may stand in for whoever would wait for the head: it is called
+    once, when the head has come or the connection has ended.
     """
 
     __slots__ = (
-        "_chunks", "_error", "_framed", "_head_bytes", "_head_done", "_head_only", "_loop", "_parser",
-        "_reading_paused", "_size", "_timer", "_waiter", "_writable", "busy", "complete", "headers", "idle_since",
-        "keep_alive", "keep_alive_s", "origin", "request_done", "socket", "status", "transport",
+        "_deadline", "_error", "_limit_s", "_loop", "_reading_paused", "_timer", "_timer_at", "_waiter", "_writable",
+        "busy", "idle_since", "listener", "origin", "request_done", "socket", "transport",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop, origin: Origin) -> None:
         """Make a connection that is yet to be connected."""
+        super().__init__()
         self._loop = loop
         self.origin = origin
         self.transport: asyncio.Transport | None = None
         self.socket: socket.socket | None = None
         self.busy = False
+        self.request_done = False
         self.idle_since = 0.0
-        self.keep_alive_s: float | None = None
-        self._parser = httptools.HttpResponseParser(self)
+        self.listener: Callable[[], None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = self._deadline = math.inf
+        self._limit_s = 0.0
         self._reading_paused = False
         self._error: UpstreamError | None = None
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self.begin(head_only=False)
-        self.busy = False
 
     # ── one exchange ─────────────────────────────────────────────────────────────────────────────
 
     def begin(self, *, head_only: bool) -> None:
         """Start an exchange; ``head_only`` says that the request is a HEAD, whose answer has no body."""
         self.busy = True
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.complete = False
-        self.keep_alive = False
         self.request_done = False
-        self._head_only = head_only
-        self._head_done = False
-        self._head_bytes = 0
-        self._framed = False
+        self.expect(head_only=head_only)
 
     def write(self, data: bytes) -> None:
         """Send bytes of the request; what cannot leave yet is buffered (see ``drain``)."""
@@ -103,11 +95,6 @@ class Connection(asyncio.Protocol):
             if self._error is not None:
                 raise self._error
             await self._wait()
-
-    @property
-    def answering(self) -> bool:
-        """Say whether the answer's head is there."""
-        return self._head_done
 
     async def read(self) -> bytes:
         """Return what has come of the body since the last call, b"" at its end.
@@ -139,15 +126,16 @@ class Connection(asyncio.Protocol):
 
     def expect_within(self, seconds: float) -> None:
         """Fail with ``AnswerTooLate`` unless called again, or ``relax``ed, within ``seconds``."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(seconds, self._expire, seconds)
+        self._limit_s = seconds
+        self._deadline = self._loop.time() + seconds
+        # A timer for each exchange would cost more than the exchange's parsing: the one that runs
+        # looks at the deadline when its time comes.
+        if self._timer is None or self._deadline < self._timer_at:
+            self._arm()
 
     def relax(self) -> None:
         """Take the time limit away."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadline = math.inf
 
     @property
     def reusable(self) -> bool:
@@ -204,11 +192,7 @@ class Connection(asyncio.Protocol):
             self.fail(cause if isinstance(cause, UpstreamError) else BadAnswer(f"no HTTP/1.1 answer: {error!r}"))
             return
         if self._head_done:
-            waiter = self._waiter
-            if waiter is not None:
-                self._waiter = None
-                if not waiter.done():
-                    waiter.set_result(None)
+            self._wake()
             if self._size > BUFFER_BYTES and not self._reading_paused and self.transport is not None:
                 self._reading_paused = True
                 self.transport.pause_reading()
@@ -216,6 +200,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Complete an answer that ends with its connection; else it broke."""
         self.relax()
+        self._disarm()
         if self._error is None:
             if self.busy and self._head_done and not self.complete and not self._framed and exc is None:
                 self.complete = True
@@ -233,52 +218,6 @@ class Connection(asyncio.Protocol):
         """Let ``drain`` go on."""
         self._release_writer()
 
-    # ── httptools ────────────────────────────────────────────────────────────────────────────────
-
-    def on_message_begin(self) -> None:
-        """Refuse a second answer to one request."""
-        if self.complete:
-            raise BadAnswer("two answers to one request")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header, its name in lower case as ASGI wants it."""
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > HEAD_BYTES:
-            raise BadAnswer(f"the answer's head is longer than {HEAD_BYTES} bytes")
-        name = name.lower()
-        if name in (b"content-length", b"transfer-encoding"):
-            self._framed = True
-        elif name == b"keep-alive":
-            self.keep_alive_s = _promised(value)
-        self.headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        """Note the status; an informational answer is not the answer yet."""
-        self.status = self._parser.get_status_code()
-        if self.status < _INFORMATIONAL:
-            return
-        self._head_done = True
-        if self._head_only:  # the parser expects a body that will not come, so this connection ends here
-            self.complete = True
-
-    def on_body(self, body: bytes) -> None:
-        """Keep a part of the body."""
-        if not self._head_only:
-            self._chunks.append(body)
-            self._size += len(body)
-
-    def on_message_complete(self) -> None:
-        """Note the end of the answer."""
-        if self.status < _INFORMATIONAL:
-            if self.status == _SWITCHING:
-                raise BadAnswer("the instance switched protocols unasked")
-            self.headers = []
-            self._head_bytes = 0
-            return
-        if not self._head_only:
-            self.complete = True
-            self.keep_alive = self._parser.should_keep_alive()
-
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
     async def _wait(self) -> None:
@@ -286,7 +225,10 @@ class Connection(asyncio.Protocol):
         await waiter
 
     def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
+        listener, waiter = self.listener, self._waiter
+        self.listener = self._waiter = None
+        if listener is not None:
+            listener()
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
@@ -295,15 +237,19 @@ class Connection(asyncio.Protocol):
         if writable is not None and not writable.done():
             writable.set_result(None)
 
-    def _expire(self, seconds: float) -> None:
+    def _arm(self) -> None:
+        self._disarm()
+        self._timer_at = self._deadline
+        self._timer = self._loop.call_at(self._deadline, self._look_at_deadline)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look_at_deadline(self) -> None:
         self._timer = None
-        self.fail(AnswerTooLate(f"nothing came for {seconds:g} s"))
-
-
-def _promised(value: bytes) -> float | None:
-    """Return the seconds of a ``Keep-Alive: timeout=…`` header."""
-    for part in value.split(b","):
-        name, _, seconds = part.strip().partition(b"=")
-        if name.lower() == b"timeout" and seconds.isdigit():
-            return float(seconds)
-    return None
+        if self._deadline - self._loop.time() < _TICK_S:
+            self.fail(AnswerTooLate(f"nothing came for {self._limit_s:g} s"))
+        elif self._deadline < math.inf:
+            self._arm()

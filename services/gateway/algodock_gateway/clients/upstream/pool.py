@@ -85,12 +85,8 @@ class Pool:
                 raise CannotConnect(str(error)) from error
         return origin
 
-    async def take(self, origin: Origin) -> Connection:
-        """Return a connection to ``origin`` on which nothing was sent: an idle one, or a new one.
-
-        Raises:
-            CannotConnect: there is none to be had within the connect timeout.
-        """
+    def take_idle(self, origin: Origin) -> Connection | None:
+        """Return an idle connection to ``origin`` if there is one that may be used."""
         idle = self._idle.get(origin)
         if idle:
             now = asyncio.get_running_loop().time()
@@ -103,7 +99,15 @@ class Pool:
                     self._discard(connection)
                     continue
                 return connection
-        return await self._connect(origin)
+        return None
+
+    async def take(self, origin: Origin) -> Connection:
+        """Return a connection to ``origin`` on which nothing was sent: an idle one, or a new one.
+
+        Raises:
+            CannotConnect: there is none to be had within the connect timeout.
+        """
+        return self.take_idle(origin) or await self._connect(origin)
 
     def give_back(self, connection: Connection) -> None:
         """Keep the connection for another exchange if it may have one, else close it."""
