@@ -46,6 +46,7 @@ VERBS = {
     "build-log": Verb(f"{_CLIENT}.build_log", _ALGORITHMS),
     "predict": Verb(f"{_CLIENT}.predict", _ALGORITHMS),
     "task": Verb(f"{_CLIENT}.task", _ALGORITHMS, group=True),
+    "callbacks": Verb(f"{_CLIENT}.callbacks", _ALGORITHMS, group=True),
     "start": Verb(f"{_CLIENT}.lifecycle", _ALGORITHMS, function="start"),
     "stop": Verb(f"{_CLIENT}.lifecycle", _ALGORITHMS, function="stop"),
     "restart": Verb(f"{_CLIENT}.lifecycle", _ALGORITHMS, function="restart"),

@@ -21,6 +21,12 @@ class GatewaySettings(BaseSettings):
     )
     max_upload_bytes: int = Field(default=500 * 2**20, gt=0, description="an upload by HTTP; past it 413")
 
+    callback_secret_grace_s: float = Field(
+        default=86_400, ge=0, description="how long a replaced callback secret stays valid beside the new one"
+    )
+
+    task_watchers: int = Field(default=1000, ge=1, description="readers of tasks' events in one process")
+
     @property
     def proxies(self) -> frozenset[str]:
         """Return the trusted edges' addresses."""

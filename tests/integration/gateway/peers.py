@@ -24,7 +24,7 @@ __all__ = ["Peers"]
 
 
 def _problem(status: int, detail: str) -> Response:
-    body = {"type": "about:blank", "title": "x", "status": status, "detail": detail}
+    body = {"type": "about:blank", "title": "x", "status": status, "detail": detail, "instance": "/inside"}
     return JSONResponse(body, status_code=status, media_type="application/problem+json")
 
 
@@ -35,6 +35,7 @@ class Peers:
         self.services: dict[str, dict[str, Any]] = {}
         self.releases: dict[str, list[dict[str, Any]]] = {}
         self.tasks: dict[UUID, dict[str, Any]] = {}
+        self.steps: dict[UUID, list[dict[str, Any]]] = {}
         self.instances: list[InstanceChanged] = []
         self.epoch = 0
         self.git: list[tuple[str, str, int]] = []
@@ -152,9 +153,30 @@ class Peers:
         async def task(task_id: UUID) -> dict[str, Any] | Response:
             return self.tasks.get(task_id) or _problem(404, "no such task")
 
+        @app.get(
+            "/internal/tasks/{task_id}/timeline", dependencies=[*inside, Depends(current_identity)], response_model=None
+        )
+        async def timeline(task_id: UUID, after: int = -1) -> dict[str, Any] | Response:
+            if task_id not in self.tasks:
+                return _problem(404, "no such task")
+            steps = [one for one in self.steps.get(task_id, []) if one["index"] > after]
+            return self.tasks[task_id] | {"transitions": steps, "next": None}
+
+        @app.post("/internal/tasks/standing", dependencies=inside)
+        async def standing(body: dict[str, list[UUID]]) -> dict[str, Any]:
+            known = {id_: self.tasks[id_] for id_ in body["ids"] if id_ in self.tasks}
+            return {"standing": {str(id_): f"{task['state']}/{task['attempt']}" for id_, task in known.items()}}
+
         @app.get("/internal/tasks/{task_id}/result", dependencies=[*inside, Depends(current_identity)])
         async def result(task_id: UUID) -> Response:
             return RedirectResponse(f"http://objects/tasks/{task_id}", status_code=307)
+
+        @app.api_route("/internal/callbacks{rest:path}", methods=["GET", "POST"], dependencies=inside)
+        @app.api_route("/internal/tasks/{task}/callback{rest:path}", methods=["GET", "POST"], dependencies=inside)
+        async def callbacks(request: Request) -> dict[str, Any]:
+            identity = await current_identity(request)
+            body, path = json.loads(await request.body() or b"null"), request.url.path.removeprefix("/internal/")
+            return {"path": path, "query": dict(request.query_params), "body": body, "name": identity.name}
 
         @app.post(
             "/internal/tasks/{task_id}/cancel", dependencies=[*inside, Depends(current_identity)], status_code=202

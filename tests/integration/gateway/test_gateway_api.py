@@ -337,6 +337,7 @@ async def test_webhooks_pass_without_a_key_as_raw_as_they_came_and_heartbeats_wi
     assert (got.status_code, gateway.peers.webhooks[-1]) == (200, raw)
     unsigned = await gateway.open.post("/api/v1/gitea/webhook", content=raw)
     assert (unsigned.status_code, unsigned.headers["content-type"]) == (401, "application/problem+json")
+    assert unsigned.json()["instance"] == "/api/v1/gitea/webhook", "the path that was asked for, not the inner one"
     assert await refused_early(gateway, "/api/v1/gitea/webhook", "x: y") == 413
     beat = await gateway.open.post("/api/v1/registry/heartbeat", headers={"authorization": "Bearer adi_own"})
     assert (beat.status_code, gateway.peers.beats[-1]) == (204, "Bearer adi_own")
@@ -370,6 +371,10 @@ async def test_a_service_elsewhere_is_registered_and_shown_and_called(gateway: G
     assert upstream.requests[0].line == "POST /base/predict HTTP/1.1"
     status = (await gateway.api.get(f"/api/v1/services/status/{name}")).json()
     assert (status["status"], status["health"]) == ("running", "healthy")
+    assert status["api_url"] == made.json()["api_url"] == f"https://dock.test/ai/{name}", (
+        "links begin where people come in"
+    )
+    assert made.json()["heartbeat_url"] == "https://dock.test/api/v1/registry/heartbeat"
     assert name in [one["name"] for one in (await gateway.api.get("/api/v1/services")).json()["services"]]
     recorded = "SELECT count(*) FROM algorithm_calls WHERE algorithm = $1 AND status = 200"
     await until(lambda: gateway.database.fetchval(recorded, name))
@@ -389,7 +394,7 @@ async def test_services_ask_whose_key_it_is_and_only_with_the_service_token(gate
     assert (verified.json()["name"], "admin" in verified.json()["roles"]) == ("admin", True)
     assert (await gateway.inside.post("/internal/keys/verify", json={"key": "no"})).status_code == 401
     path = f"/internal/keys/{verified.json()['key_id']}/callback-secret"
-    assert (await gateway.inside.get(path)).json() == {"secret": gateway.credentials["callback_secret"]}
+    assert (await gateway.inside.get(path)).json() == {"secrets": [gateway.credentials["callback_secret"]]}
     assert (await gateway.inside.get(f"/internal/keys/{uuid4()}/callback-secret")).status_code == 404
     for client in (gateway.api, gateway.open):
         assert (await client.get(path)).status_code == 401

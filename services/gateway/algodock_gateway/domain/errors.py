@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from algodock_common.errors import (
     Conflict,
@@ -15,6 +15,9 @@ from algodock_common.errors import (
     UpstreamTimeout,
 )
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 __all__ = [
     "AlgorithmUnknown",
     "AnswerOverdue",
@@ -25,8 +28,10 @@ __all__ = [
     "InstanceFailed",
     "KeyRefused",
     "NoInstance",
+    "RotatedTooOften",
     "RunsElsewhere",
     "ServiceUnknown",
+    "TooManyWatchers",
 ]
 
 
@@ -76,6 +81,19 @@ class RunsElsewhere(Conflict):
     def __init__(self, name: str) -> None:
         """Name it."""
         super().__init__(f"{name[:63]!r} runs elsewhere: it cannot be restarted from here.")
+
+
+class RotatedTooOften(Conflict):
+    """A callback secret was replaced several times, and those before it are still valid."""
+
+    code = "rotated-too-often"
+
+    def __init__(self, until: datetime | None) -> None:
+        """Say until when the oldest is valid."""
+        when = "" if until is None else f" until {until.isoformat(timespec='seconds')}"
+        super().__init__(
+            f"Two earlier callback secrets are still valid{when}: wait, or end them all with a grace of 0 seconds."
+        )
 
 
 class NoInstance(Unavailable):
@@ -135,3 +153,16 @@ class InstanceFailed(UpstreamFailed):
     def __init__(self, name: str) -> None:
         """Say it without the inside's addresses."""
         super().__init__(f"The instance of {name!r} ended the connection without an answer.")
+
+
+class TooManyWatchers(Unavailable):
+    """This process streams the events of as many tasks as it may."""
+
+    code = "too-many-watchers"
+
+    def __init__(self, most: int) -> None:
+        """Say how many, and what to do meanwhile."""
+        super().__init__(
+            f"{most} readers watch tasks here already; come again, or poll GET /api/v1/tasks/<id>?wait=30.",
+            retry_after=5,
+        )

@@ -1,4 +1,4 @@
-"""API keys' own handlers: the first key at the first start, whose key it is, and its callback secret."""
+"""API keys' own handlers: the first key at the first start, and whose key it is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from algodock_common.errors import NotFound
 from algodock_common.identifiers import uuid7
 from algodock_gateway.domain import KeyRefused
 from algodock_gateway.domain.keys import ApiKey, fingerprint, new_api_key, new_callback_secret
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from algodock_common.database import Database
     from algodock_gateway.handlers.key_ring import KeyRing
 
-__all__ = ["Credentials", "SecretBox"]
+__all__ = ["Credentials", "SecretBox", "write_private"]
 
 FIRST_NAME: Final = "admin"
 FIRST_ROLES: Final = ("admin", "user")
@@ -80,7 +79,7 @@ class Credentials:
             key, secret = new_api_key(), new_callback_secret()
             record = ApiKey(uuid7(), FIRST_NAME, FIRST_ROLES)
             document = {"url": self._url, "api_key": key, "callback_secret": secret}
-            await asyncio.to_thread(_write_private, self._file, document)
+            await asyncio.to_thread(write_private, self._file, document)
             sealed = self._box.seal(secret, row=record.id)
             await keys.add(record, digest=fingerprint(key.encode()), callback_secret=sealed)
         log.info("first_key.made", file=str(self._file), key_id=record.key_id)
@@ -96,19 +95,6 @@ class Credentials:
             raise KeyRefused
         return found
 
-    async def callback_secret(self, key_id: UUID) -> str:
-        """Return the secret that callbacks of this key's tasks are signed with.
-
-        Raises:
-            NotFound: there is no such key any more.
-        """
-        async with self._database.read() as session:
-            sealed = await Keys(session).callback_secret(key_id)
-        if sealed is None:
-            msg = f"There is no key {key_id}."
-            raise NotFound(msg)
-        return self._box.open(sealed, row=key_id)
-
 
 def _renew_url(file: Path, url: str) -> None:
     try:
@@ -117,10 +103,10 @@ def _renew_url(file: Path, url: str) -> None:
         log.warning("first_key.file_is_gone", file=str(file))
         return
     if document.get("url") != url:
-        _write_private(file, document | {"url": url})
+        write_private(file, document | {"url": url})
 
 
-def _write_private(file: Path, document: dict[str, str]) -> None:
+def write_private(file: Path, document: dict[str, str]) -> None:
     """Write a file that only its owner reads, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.part")

@@ -11,7 +11,6 @@ from algodock_gateway.repository.tables import api_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from uuid import UUID
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -45,12 +44,6 @@ class Keys:
                 id=key.id, digest=digest, name=key.name, roles=list(key.roles), callback_secret=callback_secret
             )
         )
-
-    async def callback_secret(self, key_id: UUID) -> bytes | None:
-        """Return a valid key's callback secret, encrypted."""
-        query = sa.select(api_keys.c.callback_secret).where(api_keys.c.id == key_id, _VALID)
-        secret: bytes | None = (await self._session.execute(query)).scalar_one_or_none()
-        return secret
 
 
 class KeyStore:

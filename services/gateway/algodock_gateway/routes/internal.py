@@ -12,6 +12,7 @@ from algodock_common.web import require_service_token
 
 if TYPE_CHECKING:
     from algodock_gateway.handlers.algorithms import Algorithms
+    from algodock_gateway.handlers.callback_secrets import CallbackSecrets
     from algodock_gateway.handlers.credentials import Credentials
     from algodock_gateway.handlers.services import Services
 
@@ -32,7 +33,9 @@ class InstanceRestart(BaseModel):
     reason: str = Field(max_length=1000)
 
 
-def make_internal(credentials: Credentials, algorithms: Algorithms, services: Services) -> APIRouter:
+def make_internal(
+    credentials: Credentials, secrets: CallbackSecrets, algorithms: Algorithms, services: Services
+) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/internal", dependencies=[Depends(require_service_token)], include_in_schema=False)
 
@@ -42,8 +45,8 @@ def make_internal(credentials: Credentials, algorithms: Algorithms, services: Se
         return {"key_id": key.key_id, "name": key.name, "roles": list(key.roles)}
 
     @router.get("/keys/{key_id}/callback-secret")
-    async def callback_secret(key_id: UUID) -> dict[str, str]:
-        return {"secret": await credentials.callback_secret(key_id)}
+    async def callback_secrets(key_id: UUID) -> dict[str, Any]:
+        return {"secrets": await secrets.valid(key_id)}
 
     @router.post("/services/{name}/restart", status_code=202)
     async def restart(name: str, body: InstanceRestart) -> dict[str, str]:

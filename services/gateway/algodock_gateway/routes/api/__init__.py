@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
-from algodock_gateway.routes.api import algorithms, deploying, registry, services, tasks
+from algodock_gateway.routes.api import algorithms, callbacks, deploying, keys, registry, services, task_events, tasks
 from algodock_gateway.routes.api.answers import PROBLEMS
 from algodock_gateway.routes.relay import Peer
 
@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from algodock_common.settings import PeerSettings
     from algodock_gateway.clients import Registry
     from algodock_gateway.handlers.algorithms import Algorithms
+    from algodock_gateway.handlers.callback_secrets import CallbackSecrets
     from algodock_gateway.handlers.deploying import Deploying
     from algodock_gateway.handlers.identity import Stamps
     from algodock_gateway.handlers.services import Services
+    from algodock_gateway.handlers.task_events import TaskEvents
     from algodock_gateway.handlers.tasks import Tasks
     from algodock_gateway.routes.relay import Relay
 
@@ -40,6 +42,8 @@ def make_api(  # noqa: PLR0913  # keyword-only handlers
     services_handler: Services,
     deploying_handler: Deploying,
     tasks_handler: Tasks,
+    task_events_handler: TaskEvents,
+    callback_secrets: CallbackSecrets,
     registry_client: Registry,
     stamps: Stamps,
     relay: Relay,
@@ -53,5 +57,8 @@ def make_api(  # noqa: PLR0913  # keyword-only handlers
     router.include_router(services.make_router(services_handler, algorithms_handler, relay, peers.deployer))
     router.include_router(deploying.make_router(deploying_handler, stamps, url=url, max_upload_bytes=max_upload_bytes))
     router.include_router(tasks.make_router(tasks_handler, stamps, relay, peers.runner))
+    router.include_router(task_events.make_router(task_events_handler, stamps, relay, peers.runner))
+    router.include_router(callbacks.make_router(stamps, relay, peers.runner))
+    router.include_router(keys.make_router(callback_secrets))
     router.include_router(registry.make_router(algorithms_handler, registry_client, relay, peers.registry, url=url))
     return router
