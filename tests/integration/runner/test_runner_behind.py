@@ -65,7 +65,9 @@ async def test_a_result_is_readable_before_its_object_is_there_and_the_row_lets_
     result = await platform.desk.result(view.id, owner=None)
     assert (result.inline, result.stored) == (None, True)
     assert await platform.store.get(result.key) == PICTURE
-    assert (await platform.store.stat(result.key)).content_type == "image/png"
+    found = await platform.store.stat(result.key)
+    assert found is not None
+    assert found.content_type == "image/png"
 
 
 async def test_a_link_to_an_unwritten_result_writes_it(platform: Platform) -> None:

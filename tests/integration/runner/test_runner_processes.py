@@ -21,7 +21,8 @@ import pytest
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook
 
-from algodock_common.settings import SecretSettings
+from algodock_common.settings import ObjectStoreSettings, SecretSettings
+from algodock_common.storage import MinioObjectStore
 from algodock_common.web import IDENTITY_HEADER, Identity, new_identity_keys, sign_identity
 
 if TYPE_CHECKING:
@@ -216,6 +217,27 @@ async def test_a_killed_worker_loses_no_task(runner: Runner, algorithm: Algorith
     for view in views:
         done = await runner.until(view["id"], "succeeded", "failed")
         assert (done["state"], done["attempt"]) == ("succeeded", 2)
+
+
+async def test_a_worker_killed_after_the_commit_leaves_a_result_that_is_read_and_then_written(runner: Runner) -> None:
+    await runner.end("worker", signal.SIGTERM)
+    (runner.folder / "result.behind").touch()
+    runner.environment["ALGODOCK_FAILPOINTS"] = str(runner.folder)
+    await runner.start("worker")
+    view = await runner.submit(input={"x": 1})
+    done = await runner.until(view["id"], "succeeded")
+    assert await runner.processes["worker"].wait() == -signal.SIGKILL
+    result = await runner.http.get(f"/internal/tasks/{view['id']}/result")
+    assert (result.status_code, result.json()) == (200, {"got": {"x": 1}})
+    store = MinioObjectStore(ObjectStoreSettings())
+    key = f"tasks/{view['id']}/1"
+    assert await store.stat(key) is None
+    await runner.start("worker")
+    async with asyncio.timeout(15):
+        while (written := await store.stat(key)) is None:  # noqa: ASYNC110  # only asking tells
+            await asyncio.sleep(0.05)
+    assert (written.size, done["attempt"]) == (len(result.content), 1)
+    await store.close()
 
 
 async def test_a_stopped_worker_hands_its_tasks_back_within_its_grace(runner: Runner, algorithm: Algorithm) -> None:
