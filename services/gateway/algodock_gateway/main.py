@@ -11,11 +11,13 @@ from algodock_common.database import Database, migrate
 from algodock_common.messaging import Bus
 from algodock_common.routing import RoutingFeed, RoutingTable
 from algodock_common.signals import Signals
-from algodock_common.web import InternalClient, service_app
+from algodock_common.web import InternalClient, service_app, when_stopping
 from algodock_gateway.clients import HttpDeployer, HttpForge, HttpRegistry, HttpRunner
+from algodock_gateway.clients.live import RedisLive
 from algodock_gateway.clients.upstream import Pool
 from algodock_gateway.handlers.algorithms import Algorithms
 from algodock_gateway.handlers.call_book import CallBook
+from algodock_gateway.handlers.callback_secrets import CallbackSecrets
 from algodock_gateway.handlers.calls import CallDesk
 from algodock_gateway.handlers.credentials import Credentials, SecretBox
 from algodock_gateway.handlers.deploying import Deploying
@@ -24,6 +26,8 @@ from algodock_gateway.handlers.following import Following
 from algodock_gateway.handlers.identity import Stamps
 from algodock_gateway.handlers.key_ring import KeyRing
 from algodock_gateway.handlers.services import Services
+from algodock_gateway.handlers.task_events import TaskEvents
+from algodock_gateway.handlers.task_watch import Watch
 from algodock_gateway.handlers.tasks import Tasks
 from algodock_gateway.handlers.waiters import Waiters
 from algodock_gateway.repository import AlgorithmStore, CallStore, KeyStore
@@ -32,7 +36,7 @@ from algodock_gateway.routes.api import Peers, make_api
 from algodock_gateway.routes.documents import make_documents
 from algodock_gateway.routes.express import ExpressLane
 from algodock_gateway.routes.gatekeeper import Gatekeeper
-from algodock_gateway.routes.inlets import Edge, GitInlet, HeartbeatInlet, WebhookInlet
+from algodock_gateway.routes.inlets import Edge, GitInlet, PassedInlet
 from algodock_gateway.routes.internal import make_internal
 from algodock_gateway.routes.relay import Relay
 from algodock_gateway.subscribers import subscribe
@@ -69,7 +73,7 @@ class _Clients:
 
 def create_app(settings: Settings) -> Edge:
     """Build the gateway; nothing connects before it is started."""
-    url = settings.peers.gateway_url
+    url = settings.peers.public_url
     bus = Bus(settings.kafka, settings.secrets, service="gateway")
     database = Database(settings.database, schema=SCHEMA, source="/gateway", bus=bus)
     redis = Redis.from_url(settings.redis.url.get_secret_value())
@@ -84,23 +88,20 @@ def create_app(settings: Settings) -> Edge:
     book = CallBook(CallStore(database), keep_days=settings.gateway.keep_calls_days)
     desk = CallDesk(table, feed, directory, pool)
 
-    releases, finished = Waiters(), Waiters()
+    releases, finished, moves = Waiters(), Waiters(), Waiters()
     deployer, forge = HttpDeployer(clients.deployer), HttpForge(clients.forge)
     algorithms = Algorithms(database, forge, directory)
     services = Services(database, algorithms, deployer, table, url=url)
     deploying = Deploying(algorithms, services, forge, releases)
-    tasks = Tasks(HttpRunner(clients.runner), finished)
-    credentials = Credentials(
-        database,
-        keys,
-        SecretBox(settings.secrets.derive("callback-secrets")),
-        file=settings.platform.data_dir / "credentials.json",
-        url=url,
-    )
+    runner = HttpRunner(clients.runner)
+    events = TaskEvents(runner, RedisLive(redis), Watch(runner, moves), most=settings.gateway.task_watchers)
+    box, file = SecretBox(settings.secrets.derive("callback-secrets")), settings.platform.data_dir / "credentials.json"
+    credentials = Credentials(database, keys, box, file=file, url=settings.peers.gateway_url)
+    callback_secrets = CallbackSecrets(database, box, file=file, grace_s=settings.gateway.callback_secret_grace_s)
     stamps = Stamps(settings.identity_private_key)
     relay = Relay(pool, settings.secrets.service_token(), proxies=settings.gateway.proxies)
     signals = Signals(settings.redis)
-    subscribe(bus, signals, Following(database, releases=releases, tasks=finished))
+    subscribe(bus, signals, Following(database, releases=releases, tasks=finished, moves=moves))
 
     peers = Peers(settings.peers)
 
@@ -111,17 +112,18 @@ def create_app(settings: Settings) -> Edge:
                 stack.push_async_callback(close)
             await migrate(settings.database, schema=SCHEMA, migrations=MIGRATIONS)
             await credentials.ensure_first()
-            await keys.start()
-            stack.push_async_callback(keys.stop)
+            await callback_secrets.heal_file()
+            for own in (keys, book):
+                await own.start()
+                stack.push_async_callback(own.stop)
             await directory.load()
-            await book.start()
-            stack.push_async_callback(book.stop)
-            for part in (signals, bus):
+            for part in (signals, bus, events.watch):
                 await part.start()
                 stack.push_async_callback(part.stop)
             await database.start()
             await feed.start()
             stack.push_async_callback(feed.stop)
+            stack.enter_context(when_stopping(events.stop))
             yield
 
     app = service_app(
@@ -136,13 +138,15 @@ def create_app(settings: Settings) -> Edge:
     app.include_router(
         make_documents(title=TITLE, version=VERSION, bootstrap=settings.kafka.bootstrap, serving=lambda: feed.filled)
     )
-    app.include_router(make_internal(credentials, algorithms, services))
+    app.include_router(make_internal(credentials, callback_secrets, algorithms, services))
     app.include_router(
         make_api(
             algorithms_handler=algorithms,
             services_handler=services,
             deploying_handler=deploying,
-            tasks_handler=tasks,
+            tasks_handler=Tasks(runner, finished),
+            task_events_handler=events,
+            callback_secrets=callback_secrets,
             registry_client=HttpRegistry(clients.registry),
             stamps=stamps,
             relay=relay,
@@ -155,7 +159,6 @@ def create_app(settings: Settings) -> Edge:
     return Edge(
         ai=ExpressLane(AiInlet(keys, desk, book, proxies=settings.gateway.proxies)),
         git=GitInlet(keys, stamps, algorithms, relay, peers.gitea_sync),
-        webhook=WebhookInlet(relay, peers.gitea_sync),
-        heartbeat=HeartbeatInlet(relay, peers.registry),
+        passed=(PassedInlet.webhooks(relay, peers.gitea_sync), PassedInlet.heartbeats(relay, peers.registry)),
         api=app,
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from algodock_common.events import ReleaseChanged, TaskFinished
 from algodock_common.signals import TASK_FINISHED
+from algodock_common.task_stream import TASK_MOVED
 
 if TYPE_CHECKING:
     from algodock_common.messaging import Bus
@@ -20,3 +21,4 @@ def subscribe(bus: Bus, signals: Signals, following: Following) -> None:
     bus.subscribe(ReleaseChanged, following.release_changed)
     bus.subscribe(TaskFinished, following.task_finished)
     signals.subscribe(TASK_FINISHED, following.task_told)
+    signals.subscribe(TASK_MOVED, following.task_moved)

@@ -14,6 +14,7 @@ from algodock_common.web.identity import (
 from algodock_common.web.problems import problem_response, unexpected_error
 from algodock_common.web.server import serve
 from algodock_common.web.service_auth import bearer_token, require_service_token
+from algodock_common.web.stopping import when_stopping
 
 __all__ = [
     "IDENTITY_HEADER",
@@ -33,4 +34,5 @@ __all__ = [
     "sign_identity",
     "unexpected_error",
     "verify_identity",
+    "when_stopping",
 ]

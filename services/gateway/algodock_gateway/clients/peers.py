@@ -25,6 +25,7 @@ __all__ = [
     "MadeRepository",
     "Registry",
     "Runner",
+    "TaskHistory",
     "UploadedFile",
 ]
 
@@ -110,6 +111,26 @@ class Runner(Protocol):
         ...
 
 
+class TaskHistory(Protocol):
+    """What happens to tasks."""
+
+    async def task(self, task_id: UUID, *, identity: str) -> JsonObject:
+        """As ``Runner``."""
+        ...
+
+    async def timeline(self, task_id: UUID, *, identity: str, after: int) -> JsonObject:
+        """Return a task's steps behind number ``after``, with ``next`` where there are more.
+
+        Raises:
+            NotFound: there is no such task that the identity may see.
+        """
+        ...
+
+    async def standing(self, ids: Sequence[UUID]) -> dict[UUID, str]:
+        """Return how each of these tasks stands: a word that changes with every step."""
+        ...
+
+
 class Registry(Protocol):
     """Instances."""
 
@@ -181,6 +202,17 @@ class HttpRunner:
     async def task(self, task_id: UUID, *, identity: str) -> JsonObject:
         """Return one task that the identity may see."""
         return _object(await self._client.get(f"/internal/tasks/{task_id}", identity=identity), "runner")
+
+    async def timeline(self, task_id: UUID, *, identity: str, after: int) -> JsonObject:
+        """Return a task's steps behind number ``after``."""
+        path = f"/internal/tasks/{task_id}/timeline"
+        return _object(await self._client.get(path, identity=identity, params={"after": after}), "runner")
+
+    async def standing(self, ids: Sequence[UUID]) -> dict[UUID, str]:
+        """Return how each of these tasks stands."""
+        answer = await self._client.post("/internal/tasks/standing", json={"ids": [str(id_) for id_ in ids]})
+        found = _object(answer, "runner").get("standing", {})
+        return {UUID(id_): str(word) for id_, word in found.items()}
 
 
 class HttpRegistry:

@@ -26,11 +26,15 @@ log = structlog.get_logger()
 class Following:
     """Applies events; each is one transaction."""
 
-    def __init__(self, database: Database, *, releases: Waiters, tasks: Waiters) -> None:
-        """``releases`` wakes by the algorithm's name, ``tasks`` by the task's id."""
+    def __init__(self, database: Database, *, releases: Waiters, tasks: Waiters, moves: Waiters) -> None:
+        """``releases`` wakes by the algorithm's name, ``tasks`` and ``moves`` by the task's id.
+
+        ``tasks`` is for who waits for a task's end, ``moves`` for who watches all that happens to it.
+        """
         self._database = database
         self._releases = releases
         self._tasks = tasks
+        self._moves = moves
 
     async def release_changed(self, event: Event[ReleaseChanged]) -> None:
         """Keep the version, end the operations that it ends, wake who waits for it."""
@@ -46,9 +50,16 @@ class Following:
     async def task_finished(self, event: Event[TaskFinished]) -> None:
         """Wake the long polls of the task that heard no signal."""
         self._tasks.wake(str(event.data.id))
+        self._moves.wake(str(event.data.id), {"event": event.type})
 
     def task_told(self, payload: bytes) -> None:
         """Answer the long polls of a task with the signal of its end: it is the task as the runner shows it."""
-        if len(self._tasks):
+        if len(self._tasks) or len(self._moves):
             task = from_json(payload)
             self._tasks.wake(task["id"], task)
+            self._moves.wake(task["id"], task)
+
+    def task_moved(self, payload: bytes) -> None:
+        """Wake who watches a task that began to run, or whose algorithm said something."""
+        if len(self._moves):
+            self._moves.wake(payload.decode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -23,6 +24,8 @@ __all__ = [
     "ServicesAnswer",
     "StatusAnswer",
     "TaskAnswer",
+    "TimelineAnswer",
+    "TransitionAnswer",
     "UploadAnswer",
 ]
 
@@ -153,6 +156,40 @@ class TaskAnswer(BaseModel):
     algorithm: str
     attempt: int
     result_url: str | None = None
+
+
+class TransitionAnswer(BaseModel):
+    """One step of a task's state.
+
+    `index` says which step it is and never changes. `reason` says why a task went back into the
+    queue: its attempt `failed`, was `not started`, `handed back` or `lost`.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    index: int
+    state: str
+    at: datetime
+    attempt: int
+    reason: str | None = None
+    resumes_at: datetime | None = None
+    worker_id: str | None = None
+    instance_id: UUID | None = None
+    release_id: UUID | None = None
+    commit: str = ""
+    config_version: int | None = None
+    error: dict[str, Any] | None = None
+
+
+class TimelineAnswer(BaseModel):
+    """A task's steps, oldest first; `next` goes into `after` where there are more."""
+
+    id: UUID
+    state: str
+    algorithm: str
+    attempt: int
+    transitions: list[TransitionAnswer]
+    next: int | None
 
 
 class RegisteredAnswer(BaseModel):
