@@ -24,6 +24,7 @@ class DeadLetter(EventData):
     consumer: str = Field(description="the consumer group, or the broadcast consumer's name")
     message_key: str | None = None
     value: str
+    cut: bool = Field(default=False, description="the value is only the message's beginning: the whole was too large")
     headers: dict[str, str] = Field(default_factory=dict)
     error_type: str
     reason: str

@@ -23,11 +23,11 @@ from algodock_common.messaging.loss import LossWatch
 from algodock_common.messaging.pace import Pace
 from algodock_common.messaging.retry import RetryPolicy
 from algodock_common.messaging.signing import SIGNATURE_HEADER, Signer
-from algodock_common.messaging.topics import TopicKeeper
+from algodock_common.messaging.topics import LARGEST_LETTER, TopicKeeper
 from algodock_common.observability import current_traceparent
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from aiokafka import AIOKafkaConsumer, ConsumerRecord
     from faststream.kafka.message import KafkaMessage
@@ -42,7 +42,6 @@ Data = TypeVar("Data", bound=EventData)
 PUBLISHED = Counter("algodock_events_published_total", "Events by topic and outcome", ["topic", "outcome"])
 WATCH_INTERVAL_S = 2.0
 RECONNECT_WAIT_S = 0.5
-MAX_MESSAGE_BYTES = 1024 * 1024
 
 
 def _quiet_logger() -> logging.Logger:
@@ -58,8 +57,8 @@ async def _whole_message(message: KafkaMessage) -> KafkaMessage:
 
 
 async def _tolerant(record: ConsumerRecord[Any, Any], parse: Callable[..., Awaitable[Any]]) -> Any:
-    """Parse headers that are no UTF-8, too: a stranger's bytes must not stop the consumer."""
-    headers = tuple((name, content.decode(errors="replace").encode()) for name, content in record.headers)
+    """Parse headers that are no UTF-8 or null, too: a stranger's bytes must not stop the consumer."""
+    headers = tuple((name, (content or b"").decode(errors="replace").encode()) for name, content in record.headers)
     return await parse(dataclasses.replace(record, headers=headers))
 
 
@@ -82,7 +81,7 @@ class Bus:
             acks="all",
             enable_idempotence=settings.idempotent,
             request_timeout_ms=int(settings.send_timeout_s * 1000),
-            max_request_size=2 * MAX_MESSAGE_BYTES,
+            max_request_size=LARGEST_LETTER,
             metadata_max_age_ms=30_000,
             linger_ms=1,
             graceful_timeout=15.0,
@@ -223,6 +222,27 @@ class Bus:
         missing = len(events) - len(answers)
         answers += [Unavailable("not sent: the broker was away for the event before it")] * missing
         return answers
+
+    async def put_back(self, topic: str, value: bytes, *, key: str | None, headers: Mapping[str, bytes]) -> None:
+        """Publish a message of the flow's topics as it was, and wait for the broker's word.
+
+        Nothing is signed: what came forged stays forged.
+
+        Raises:
+            Unavailable: the broker did not confirm within the send timeout.
+            ValueError: the flow table has no such topic.
+        """
+        if all(topic != step.topic for step in FLOW):
+            msg = f"{topic!r} is no topic of the flow"
+            raise ValueError(msg)
+        sent = {name: content.decode(errors="replace") for name, content in headers.items()}
+        try:
+            async with asyncio.timeout(self._settings.send_timeout_s):
+                await self._broker.publish(value, topic=topic, key=key.encode() if key else None, headers=sent)
+        except Exception as error:
+            PUBLISHED.labels(topic, "failed").inc()
+            raise Unavailable(f"{topic} was not confirmed by the broker: {error!r}") from error
+        PUBLISHED.labels(topic, "confirmed").inc()
 
     async def _send(self, event: Event[Any]) -> asyncio.Future[Any]:
         step = step_of(type(event.data))

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from aiokafka.errors import MessageSizeTooLargeError
 from prometheus_client import Counter, Histogram
 from pydantic import ValidationError
 
@@ -26,7 +27,7 @@ from algodock_common.observability import span
 from algodock_common.outages import is_infrastructure
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from aiokafka import ConsumerRecord
 
@@ -38,6 +39,14 @@ log = structlog.get_logger()
 
 CONSUMED = Counter("algodock_events_consumed_total", "Messages by topic and what became of them", ["topic", "outcome"])
 HANDLING = Histogram("algodock_event_handling_seconds", "Time from reading a message to its end", ["topic"])
+
+_KEY_KEPT = 1000
+_REASON_KEPT = 4000
+_HEADERS_KEPT = 64 * 1024
+"""Characters of a key and of a reason, bytes of headers: so much beside the value is in a letter at most."""
+_CUT_TO = 256 * 1024
+"""Bytes of the value that are kept where the whole is too large for the topic."""
+_CUT = f" (the message was too large to be kept whole: only its first {_CUT_TO} bytes are here)"
 
 
 class InvalidMessage(AlgoDockError):
@@ -54,6 +63,17 @@ class ForgedMessage(AlgoDockError):
     status = 401
     title = "Forged message"
     code = "forged-message"
+
+
+def _kept(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
+    """Return the headers as a letter carries them; those past the size that is kept are left out."""
+    kept, room = {}, _HEADERS_KEPT
+    for name, content in headers:
+        room -= len(name) + len(content or b"")
+        if room < 0:
+            break
+        kept[name] = base64.b64encode(content or b"").decode()
+    return kept
 
 
 def _explain(error: ValidationError) -> str:
@@ -89,7 +109,7 @@ class Intake:
     async def take(self, record: ConsumerRecord[Any, Any]) -> None:
         """Handle one message to its end; returns when it may be acknowledged."""
         started = time.perf_counter()
-        headers = {name: value.decode(errors="replace") for name, value in record.headers}
+        headers = {name: (content or b"").decode(errors="replace") for name, content in record.headers}
         value = record.value or b""
         try:
             event = self._open(value, headers)
@@ -151,11 +171,11 @@ class Intake:
             origin_partition=record.partition,
             origin_offset=record.offset,
             consumer=self._consumer,
-            message_key=record.key.decode(errors="replace") if record.key else None,
+            message_key=record.key.decode(errors="replace")[:_KEY_KEPT] if record.key else None,
             value=base64.b64encode(value).decode(),
-            headers={name: base64.b64encode(content).decode() for name, content in record.headers},
+            headers=_kept(record.headers),
             error_type=type(error).__name__,
-            reason=str(error) or type(error).__name__,
+            reason=(str(error) or type(error).__name__)[:_REASON_KEPT],
             attempts=attempts,
             received_at=datetime.now(UTC),
         )
@@ -175,6 +195,11 @@ class Intake:
                 await self._bury(letter)
             except Exception as failure:  # noqa: BLE001  # the broker is away, in whatever way
                 log.warning("dead_letter_retried", attempt=attempt, error=repr(failure))
+                if isinstance(failure.__cause__, MessageSizeTooLargeError) and not letter.cut:
+                    # A topic that somebody else made, with the broker's own limit: a part is better than a jam.
+                    beginning = base64.b64encode(value[:_CUT_TO]).decode()
+                    letter = letter.model_copy(update={"value": beginning, "cut": True, "reason": letter.reason + _CUT})
+                    continue
                 await asyncio.sleep(self._retry.wait_s(attempt))
             else:
                 return

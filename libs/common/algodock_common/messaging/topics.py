@@ -8,17 +8,22 @@ import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
+from algodock_common.events.dead_letter import DeadLetter
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from algodock_common.events.flow import Step
     from algodock_common.settings import KafkaSettings
 
-__all__ = ["TopicKeeper"]
+__all__ = ["LARGEST_LETTER", "TopicKeeper"]
 
 log = structlog.get_logger()
 
 TOPIC_ALREADY_EXISTS = 36
+LARGEST_LETTER = 2 * 1024 * 1024
+"""A dead letter carries a whole message as text, so it is larger than the 1 MiB that brokers take by default."""
+_CONFIGS = {DeadLetter.topic: {"max.message.bytes": str(LARGEST_LETTER)}}
 
 
 class TopicKeeper:
@@ -46,7 +51,15 @@ class TopicKeeper:
             if not missing:
                 return []
             answer = await admin.create_topics(
-                [NewTopic(name, self._steps[name].partitions, self._settings.replication_factor) for name in missing]
+                [
+                    NewTopic(
+                        name,
+                        self._steps[name].partitions,
+                        self._settings.replication_factor,
+                        topic_configs=_CONFIGS.get(name),
+                    )
+                    for name in missing
+                ]
             )
         except (KafkaError, OSError, TimeoutError):
             await self.close()
