@@ -34,7 +34,7 @@ _HEALTHY_S = 120.0
 _POLL_S = 0.1
 _KEPT_BY_RESET = frozenset({"lock", "real", "setup.lock", "tools"})  # locks are held; the rest is the checkout's
 _SETTINGS = ("ALGODOCK_", "CALLBACK_", "DATABASE_", "GATEWAY_URL", "IDENTITY_", "KAFKA_", "LOG_", "OTEL_", "PORT_RANGE",
-             "REDIS_", "S3_", "SECRET_KEY", "SERVICE_ROOT_DIR")  # fmt: skip
+             "PUBLIC_URL", "REDIS_", "S3_", "SECRET_KEY", "SERVICE_ROOT_DIR")  # fmt: skip
 """Variables of the person's environment that change how the platform runs."""
 
 Progress = Callable[[str], None]

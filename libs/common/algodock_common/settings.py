@@ -9,9 +9,9 @@ import hashlib
 import hmac
 import platform
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 __all__ = [
@@ -127,7 +127,10 @@ class SecretSettings(BaseSettings):
 
 
 class PeerSettings(BaseSettings):
-    """Where the other services' HTTP listens; ``GATEWAY_URL`` is what people and links see."""
+    """Where the services' HTTP listens for each other, and ``PUBLIC_URL``: where people find the gateway.
+
+    ``PUBLIC_URL`` begins every link that leaves the platform. Default: ``GATEWAY_URL``.
+    """
 
     model_config = _section()
 
@@ -136,6 +139,9 @@ class PeerSettings(BaseSettings):
     registry_url: str = "http://127.0.0.1:8013"
     runner_url: str = "http://127.0.0.1:8014"
     gateway_url: str = "http://127.0.0.1:8010"
+    public_url: Annotated[str, AfterValidator(lambda url: url.rstrip("/"))] = Field(
+        default_factory=lambda known: known["gateway_url"], validate_default=True
+    )
 
 
 class LogSettings(BaseSettings):

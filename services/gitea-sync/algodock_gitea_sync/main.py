@@ -50,7 +50,7 @@ def create_app(settings: Settings, *, gitea_transport: httpx.AsyncBaseTransport 
     store = MinioObjectStore(settings.objects)
     vault = Vault(settings.secrets)
     git = Git(data / "forge", own.max_push_bytes)
-    builtin = BuiltinForge(git, data / "git", settings.peers.gateway_url.rstrip("/"))
+    builtin = BuiltinForge(git, data / "git", settings.peers.public_url, settings.peers.gateway_url.rstrip("/"))
     backend = HttpBackend(git, data / "git", max_push_bytes=own.max_push_bytes, idle_timeout_s=own.idle_timeout_s)
     forges = Forges(
         db, vault, builtin, mirrors=data / "mirrors", git=own, gitea=settings.gitea, transport=gitea_transport
@@ -98,7 +98,7 @@ def _hook_targets(settings: Settings) -> HookTargets:
     return HookTargets(
         webhook_url=f"http://{host}:{settings.http.port}/webhook",
         deployer_url=settings.peers.deployer_url.rstrip("/"),
-        gateway_url=settings.peers.gateway_url.rstrip("/"),
+        public_url=settings.peers.public_url,
         service_token=settings.secrets.service_token(),
         wait_s=settings.git.hook_wait_s,
         poll_s=settings.git.poll_interval_s,

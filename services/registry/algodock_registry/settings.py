@@ -66,6 +66,7 @@ class Settings(CommonSettings):
             peers.registry_url,
             peers.runner_url,
             peers.gateway_url,
+            peers.public_url,
             self.database.url.get_secret_value(),
             self.redis.url.get_secret_value(),
             self.objects.endpoint,

@@ -153,6 +153,16 @@ async def test_watching_again_changes_the_secret_and_adds_no_second_hook(case: C
         assert hook["config"]["content_type"] == "json"
 
 
+async def test_the_builtin_forge_knows_its_own_urls_from_outside_and_inside(tmp_path: Path, git: Git) -> None:
+    forge = BuiltinForge(git, tmp_path / "git", "https://dock.test", "http://127.0.0.1:8010")
+    assert forge.named_by("https://dock.test/git/algodock/x.git") == "algodock/x"
+    assert forge.named_by("http://127.0.0.1:8010/git/algodock/x/") == "algodock/x"
+    assert forge.named_by("https://dock.test.example.com/git/algodock/x.git") is None
+    assert forge.clone_url("algodock/x") == "https://dock.test/git/algodock/x.git"
+    with pytest.raises(InvalidName):
+        forge.named_by("https://dock.test/git/../x.git")
+
+
 async def test_the_builtin_forge_says_when_a_branch_moved_under_an_upload(tmp_path: Path, git: Git) -> None:
     forge = BuiltinForge(git, tmp_path / "git", "http://gateway.test")
     case = Case(forge, git, tmp_path / "git")

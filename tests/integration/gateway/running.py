@@ -117,6 +117,7 @@ async def running_gateway(server_environment: Mapping[str, str], data_dir: Path)
         "DATABASE_URL": own_url,
         "HTTP_PORT": str(port),
         "GATEWAY_URL": f"http://127.0.0.1:{port}",
+        "PUBLIC_URL": "https://dock.test/",
         "ALGODOCK_DATA_DIR": str(data_dir),
         **{f"{peer}_URL": f"http://127.0.0.1:{peer_port}" for peer in ("DEPLOYER", "GITEA_SYNC", "REGISTRY", "RUNNER")},
     }.items():

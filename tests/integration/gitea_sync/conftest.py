@@ -197,6 +197,7 @@ def environment(
             "IDENTITY_PUBLIC_KEY": public,
             "HTTP_PORT": str(port),
             "GATEWAY_URL": f"http://127.0.0.1:{port}",
+            "PUBLIC_URL": f"http://localhost:{port}",
             "S3_BUCKET": f"gitea-sync-{uuid7().hex[-8:]}",
             "GIT_MAX_PUSH_BYTES": str(MAX_PUSH),
             "GIT_POLL_INTERVAL_S": "1000",

@@ -40,7 +40,9 @@ def test_a_push_becomes_one_event_with_the_commits_files(service: Service, work:
     assert f"deploying {commit[:10]} of main as {repo.algorithm}" in shown
     assert "build  0.0 s  environment unchanged" in shown
     assert "live after" in shown
-    assert f"/ai/{repo.algorithm}/predict" in shown
+    public = urlsplit(repo.row["clone_url"])
+    assert public.hostname == "localhost"
+    assert f"http://{public.netloc}/ai/{repo.algorithm}/predict" in shown
     (event,) = service.events(commit)
     assert (event.algorithm, event.ref, event.pusher) == (repo.algorithm, "refs/heads/main", "ada")
     assert (event.message, event.parent, event.problem) == ("Say hello", None, None)

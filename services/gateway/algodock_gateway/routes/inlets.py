@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from algodock_common.errors import AlgoDockError
 from algodock_common.observability import span
@@ -13,7 +13,7 @@ from algodock_gateway.domain.keys import basic_password, bearer
 from algodock_gateway.routes.headers import header_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from algodock_gateway.routes.express import ExpressLane
     from algodock_gateway.routes.relay import Peer, Relay
 
-__all__ = ["Edge", "GitInlet", "HeartbeatInlet", "WebhookInlet", "guarded"]
+__all__ = ["Edge", "GitInlet", "PassedInlet", "guarded"]
 
 GIT_TIMEOUT_S: Final = 300.0
 """A push waits for its deploy on ``remote:`` lines, and a large repository is silent while it is packed."""
@@ -105,16 +105,34 @@ def _pushes(rest: str, query: bytes) -> bool:
     return rest == "/git-receive-pack" or (rest == "/info/refs" and b"service=git-receive-pack" in query.split(b"&"))
 
 
-class WebhookInlet:
-    """``/api/v1/gitea/webhook``: the raw body as it was signed, to gitea-sync, which checks the signature."""
+class PassedInlet:
+    """A path whose caller shows something else than a key: handed as it is to the service that checks it."""
 
-    def __init__(self, relay: Relay, peer: Peer) -> None:
-        """Join what is needed."""
+    def __init__(  # what differs from one to the next
+        self, relay: Relay, peer: Peer, path: str, *, target: str, max_body: int, own_authorization: bool = False
+    ) -> None:
+        """``path`` here is ``target`` at the peer; ``own_authorization``: the caller's credential goes along."""
+        self.path = path
         self._relay = relay
         self._peer = peer
+        self._target = target.encode("ascii")
+        self._max_body = max_body
+        self._own_authorization = own_authorization
+
+    @classmethod
+    def webhooks(cls, relay: Relay, gitea_sync: Peer) -> Self:
+        """Return the inlet of the forges' deliveries: the raw body, as it was signed."""
+        return cls(relay, gitea_sync, WEBHOOK_PATH, target="/webhook", max_body=WEBHOOK_BYTES)
+
+    @classmethod
+    def heartbeats(cls, relay: Relay, registry: Peer) -> Self:
+        """Return the inlet of instances' beats, each with the instance's own token."""
+        return cls(
+            relay, registry, HEARTBEAT_PATH, target="/heartbeat", max_body=HEARTBEAT_BYTES, own_authorization=True
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one delivery."""
+        """Serve one request."""
 
         async def serve(send: Send) -> None:
             await self._relay(
@@ -122,49 +140,24 @@ class WebhookInlet:
                 receive,
                 send,
                 peer=self._peer,
-                target=b"/webhook",
-                max_body=WEBHOOK_BYTES,
+                target=self._target,
+                own_authorization=self._own_authorization,
+                max_body=self._max_body,
                 timeout_s=SHORT_S,
             )
 
-        await guarded(scope, receive, send, WEBHOOK_PATH, serve)
-
-
-class HeartbeatInlet:
-    """``/api/v1/registry/heartbeat``: a beat with the instance's own token, to the registry."""
-
-    def __init__(self, relay: Relay, peer: Peer) -> None:
-        """Join what is needed."""
-        self._relay = relay
-        self._peer = peer
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one beat."""
-
-        async def serve(send: Send) -> None:
-            await self._relay(
-                scope,
-                receive,
-                send,
-                peer=self._peer,
-                target=b"/heartbeat",
-                own_authorization=True,
-                max_body=HEARTBEAT_BYTES,
-                timeout_s=SHORT_S,
-            )
-
-        await guarded(scope, receive, send, HEARTBEAT_PATH, serve)
+        await guarded(scope, receive, send, self.path, serve)
 
 
 class Edge:
     """The whole gateway as one ASGI application: raw inlets by their paths, FastAPI for everything else."""
 
-    def __init__(self, *, ai: ExpressLane, git: ASGIApp, webhook: ASGIApp, heartbeat: ASGIApp, api: ASGIApp) -> None:
+    def __init__(self, *, ai: ExpressLane, git: ASGIApp, passed: Iterable[PassedInlet], api: ASGIApp) -> None:
         """Join the inlets; ``lane`` is for the protocol that serves them."""
         self.lane = ai
         self._ai = ai.inlet
         self._git = git
-        self._exact = {WEBHOOK_PATH: webhook, HEARTBEAT_PATH: heartbeat}
+        self._exact = {inlet.path: inlet for inlet in passed}
         self._api = api
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

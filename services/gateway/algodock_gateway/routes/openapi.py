@@ -62,7 +62,8 @@ _RAW_PATHS: Final[dict[str, Any]] = {
             ],
             "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
             "responses": {
-                "200": {"description": "Taken"},
+                "200": {"description": "Looked at; the answer says what came of it"},
+                "202": {"description": "Taken; it is being looked at"},
                 **_problems(s401="Not signed, or wrongly", s413="Past 25 MiB"),
             },
         }
@@ -74,7 +75,7 @@ _RAW_PATHS: Final[dict[str, Any]] = {
             "summary": "Take an instance's heartbeat",
             "description": "The instance's own token is the credential: `Authorization: Bearer <ALGODOCK_TOKEN>`.",
             "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}},
-            "responses": {"200": {"description": "Noted"}, **_problems(s401="No token of a living instance")},
+            "responses": {"204": {"description": "Noted"}, **_problems(s401="No token of a living instance")},
         }
     },
 }

@@ -15,6 +15,7 @@ from algodock_gateway.clients.upstream import AnswerTooLate, CallerGone, CannotC
 from algodock_gateway.domain import BodyTooLarge
 from algodock_gateway.routes.forward import AnswerBroke, Forwarded, forward
 from algodock_gateway.routes.headers import body_length_of, declared_length, header_of, request_head
+from algodock_gateway.routes.outer_problems import OuterProblems
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,6 +85,7 @@ class Relay:
         if identity is not None:
             more.append((IDENTITY_HEADER.encode("ascii"), identity.encode("ascii")))
         connection = await self._connect(peer)
+        outer = OuterProblems(send, scope["path"])
         try:
             head = request_head(
                 scope,
@@ -100,14 +102,17 @@ class Relay:
                 head,
                 first,
                 receive,
-                send,
+                outer,
                 passed=Forwarded(),
                 method=scope["method"],
                 chunked=length is None,
                 max_body=max_body,
                 timeout_s=timeout_s,
             )
-        except (CallerGone, AnswerBroke):
+        except (CallerGone, AnswerBroke) as error:
+            if outer.holds_back and isinstance(error, AnswerBroke):
+                msg = f"The answer of {peer.name} broke off."
+                raise UpstreamFailed(msg) from error
             return  # nobody to tell, or no way to: the server ends a connection whose answer is unfinished
         except AnswerTooLate as error:
             msg = f"{peer.name} did not answer within {timeout_s:g} s."

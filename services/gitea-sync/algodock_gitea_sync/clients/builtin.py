@@ -31,11 +31,32 @@ _DEFAULT_BRANCH = "main"
 
 @dataclass(frozen=True, slots=True)
 class BuiltinForge:
-    """Repositories below ``root`` as ``<owner>/<name>.git``; ``public_url`` is what clone URLs start with."""
+    """Repositories below ``root`` as ``<owner>/<name>.git``.
+
+    ``public_url`` is what clone URLs start with; ``inner_url`` is where programs beside us find the same.
+    """
 
     git: Git
     root: Path
     public_url: str
+    inner_url: str = ""
+
+    def clone_url(self, full_name: str) -> str:
+        """Return where people clone a repository from."""
+        return f"{self.public_url}/git/{full_name}.git"
+
+    def named_by(self, url: str) -> str | None:
+        """Return the full name of the repository that a URL of this forge means, None for other servers' URLs.
+
+        Raises:
+            InvalidName: it is of this forge, and no owner/name of two DNS labels.
+        """
+        for own in filter(None, (self.public_url, self.inner_url)):
+            if url.startswith(f"{own}/git/"):
+                full_name = url.removeprefix(f"{own}/git/").removesuffix("/").removesuffix(".git")
+                self.folder(full_name)
+                return full_name
+        return None
 
     def folder(self, full_name: str) -> Path:
         """Return where a repository lies.
@@ -50,7 +71,7 @@ class BuiltinForge:
         """Make the repository, or find it there."""
         full_name = f"{BUILTIN_OWNER}/{check_label(algorithm, 'repository')}"
         await self.ensure(full_name, _DEFAULT_BRANCH)
-        return Created(full_name, f"{self.public_url}/git/{full_name}.git", _DEFAULT_BRANCH)
+        return Created(full_name, self.clone_url(full_name), _DEFAULT_BRANCH)
 
     async def ensure(self, full_name: str, branch: str) -> Path:
         """Return the repository's folder; made, empty, if it is missing."""

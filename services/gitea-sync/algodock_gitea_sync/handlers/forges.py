@@ -124,11 +124,9 @@ class Forges:
         Raises:
             InvalidName: it is no clone URL, or its server is not one that may be deployed from.
         """
-        own = f"{self.builtin.public_url}/git/"
-        if url.startswith(own):
-            full_name = url.removeprefix(own).removesuffix("/").removesuffix(".git")
-            self.builtin.folder(full_name)
-            return ForgeKind.BUILTIN, full_name, f"{own}{full_name}.git"
+        own = self.builtin.named_by(url)
+        if own is not None:
+            return ForgeKind.BUILTIN, own, self.builtin.clone_url(own)
         parsed = CloneUrl.parse(url)
         config = await self.config()
         if config is not None and parsed.origin == check_server_url(config.server_url):

@@ -32,7 +32,7 @@ class HookTargets:
 
     webhook_url: str
     deployer_url: str
-    gateway_url: str
+    public_url: str
     service_token: str
     wait_s: float
     poll_s: float
@@ -114,8 +114,8 @@ class GitOverHttp:
             "ALGODOCK_HOOK_PUSHER": user,
             "ALGODOCK_HOOK_TOKEN": to.service_token,
             "ALGODOCK_HOOK_RELEASES": f"{to.deployer_url}/internal/services/{name}/releases",
-            "ALGODOCK_HOOK_URL": f"{to.gateway_url}/ai/{name}/predict",
-            "ALGODOCK_HOOK_LOOK": f"{to.gateway_url}/api/v1/services/build-log/{name}",
+            "ALGODOCK_HOOK_URL": f"{to.public_url}/ai/{name}/predict",
+            "ALGODOCK_HOOK_LOOK": f"{to.public_url}/api/v1/services/build-log/{name}",
             "ALGODOCK_HOOK_WAIT_S": str(to.wait_s),
             "ALGODOCK_HOOK_POLL_S": f"{to.poll_s:g}",
         }
