@@ -47,6 +47,7 @@ VERBS = {
     "predict": Verb(f"{_CLIENT}.predict", _ALGORITHMS),
     "task": Verb(f"{_CLIENT}.task", _ALGORITHMS, group=True),
     "callbacks": Verb(f"{_CLIENT}.callbacks", _ALGORITHMS, group=True),
+    "dead-letters": Verb(f"{_CLIENT}.dead_letters", _ALGORITHMS, group=True),
     "start": Verb(f"{_CLIENT}.lifecycle", _ALGORITHMS, function="start"),
     "stop": Verb(f"{_CLIENT}.lifecycle", _ALGORITHMS, function="stop"),
     "restart": Verb(f"{_CLIENT}.lifecycle", _ALGORITHMS, function="restart"),

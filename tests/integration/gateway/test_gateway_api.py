@@ -100,6 +100,33 @@ async def test_an_algorithm_is_made_once_and_told_to_all(gateway: Gateway) -> No
         assert (await gateway.api.get(f"/api/v1/algorithms/{given}")).json()["name"] == name
 
 
+async def test_an_algorithms_limits_are_its_owners_and_told_to_all(gateway: Gateway) -> None:
+    name, algorithm_id = await gateway.algorithm()
+    path = f"/api/v1/algorithms/{name}"
+    limits = {"queue": 5, "result_ttl_s": 60.5}
+    assert (await gateway.api.patch(path, json={"limits": limits})).json()["limits"] == limits | {
+        "result_quota_bytes": None
+    }
+    changed = await gateway.api.patch(path, json={"limits": {"queue": None, "result_quota_bytes": 10**12}})
+    kept = {"result_ttl_s": 60.5, "result_quota_bytes": 10**12}
+    assert (changed.status_code, changed.json()["limits"]) == (200, {"queue": None} | kept)
+    assert (await gateway.api.get(path)).json()["limits"] == {"queue": None} | kept
+    async with asyncio.timeout(30):
+        while (told := await gateway.algorithms.get()).algorithm != name or not told.limits.result_quota_bytes:
+            pass
+    assert (told.algorithm_id, told.state, told.limits.model_dump(exclude_none=True)) == (algorithm_id, "changed", kept)
+    listed = (await gateway.inside.get("/internal/algorithms")).json()["algorithms"]
+    assert [one["limits"] for one in listed if one["algorithm"] == name] == [kept]
+    assert (await gateway.api.post("/api/v1/algorithms", json={"name": name})).json()["limits"] == {
+        "queue": None
+    } | kept
+
+    for wrong in ({"queue": -1}, {"queue": "many"}, {"result_ttl_s": 0}, {"result_quota_bytes": 2**63}, {"other": 1}):
+        assert (await gateway.api.patch(path, json={"limits": wrong})).status_code == 422, wrong
+    assert (await gateway.api.patch(path, json={})).status_code == 422
+    assert (await gateway.api.patch("/api/v1/algorithms/nobody", json={"limits": {}})).status_code == 404
+
+
 @pytest.mark.parametrize("name", ["Echo", "-a", "a_b", "a.b", "a" * 64, "config", "../x", ""])
 async def test_a_name_that_is_no_dns_label_is_422(gateway: Gateway, name: str) -> None:
     got = await gateway.api.post("/api/v1/algorithms", json={"name": name})

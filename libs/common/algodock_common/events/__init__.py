@@ -1,6 +1,6 @@
 """The event catalogue: one module a step, one table (``flow``) of them all."""
 
-from algodock_common.events.algorithm import AlgorithmChanged
+from algodock_common.events.algorithm import AlgorithmChanged, AlgorithmLimits
 from algodock_common.events.code import CodePushed
 from algodock_common.events.command import ServiceCommand
 from algodock_common.events.dead_letter import DeadLetter
@@ -23,6 +23,7 @@ __all__ = [
     "FLOW",
     "TASK_TERMINAL_STATES",
     "AlgorithmChanged",
+    "AlgorithmLimits",
     "CodePushed",
     "DeadLetter",
     "Event",

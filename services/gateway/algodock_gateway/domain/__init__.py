@@ -10,6 +10,7 @@ from algodock_gateway.domain.errors import (
     InstanceFailed,
     KeyRefused,
     NoInstance,
+    NotTheOwner,
     RunsElsewhere,
     ServiceUnknown,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "InstanceFailed",
     "KeyRefused",
     "NoInstance",
+    "NotTheOwner",
     "RunsElsewhere",
     "ServiceUnknown",
 ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from algodock_common.errors import (
     Conflict,
+    Forbidden,
     NotFound,
     PayloadTooLarge,
     TooManyRequests,
@@ -28,6 +29,7 @@ __all__ = [
     "InstanceFailed",
     "KeyRefused",
     "NoInstance",
+    "NotTheOwner",
     "RotatedTooOften",
     "RunsElsewhere",
     "ServiceUnknown",
@@ -71,6 +73,16 @@ class ServiceUnknown(NotFound):
     def __init__(self, name: str) -> None:
         """Name it."""
         super().__init__(f"Nothing of {name[:63]!r} was deployed yet.")
+
+
+class NotTheOwner(Forbidden):
+    """The algorithm is somebody else's."""
+
+    code = "not-the-owner"
+
+    def __init__(self, name: str) -> None:
+        """Name it."""
+        super().__init__(f"Only the owner of {name[:63]!r}, or an administrator, may do this.")
 
 
 class RunsElsewhere(Conflict):

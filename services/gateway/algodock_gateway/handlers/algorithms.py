@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from algodock_common.errors import InvalidInput
 from algodock_common.events import AlgorithmChanged
 from algodock_common.identifiers import DNS_LABEL, uuid7
-from algodock_gateway.domain import AlgorithmUnknown
+from algodock_gateway.domain import AlgorithmUnknown, NotTheOwner
 from algodock_gateway.domain.algorithm import Algorithm
 from algodock_gateway.repository import Algorithms as AlgorithmRows
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from algodock_common.database import Database
     from algodock_gateway.clients import Forge
+    from algodock_gateway.domain.keys import ApiKey
     from algodock_gateway.handlers.directory import Directory
 
 __all__ = ["Algorithms", "name_from"]
+
+ADMIN = "admin"
 
 _RESERVED = frozenset({"config", "logs"})
 """Folders of the services' root that are AlgoDock's own."""
@@ -89,10 +95,28 @@ class Algorithms:
             algorithm = await self._cloned_from(algorithm, repository.clone_url)
         return algorithm, made
 
+    async def limit(self, name_or_id: str, said: Mapping[str, Any], *, caller: ApiKey) -> Algorithm:
+        """Set the limits that ``said`` names (None: none any more) and tell everybody; the others stay.
+
+        Raises:
+            AlgorithmUnknown: there is no such algorithm.
+            NotTheOwner: somebody else made it, and the caller is no administrator.
+        """
+        algorithm = await self.find(name_or_id)
+        if algorithm.owner != caller.name and ADMIN not in caller.roles:
+            raise NotTheOwner(algorithm.name)
+        async with self._database.transaction() as tx:
+            changed = await AlgorithmRows(tx.session).limit(algorithm.id, said)
+            if changed is None:
+                raise AlgorithmUnknown(name_or_id)
+            tx.emit(_event(changed))
+        self._directory.add(changed)
+        return changed
+
     async def _cloned_from(self, algorithm: Algorithm, clone_url: str) -> Algorithm:
         async with self._database.transaction() as tx:
             await AlgorithmRows(tx.session).set_clone_url(algorithm.id, clone_url)
-        known = Algorithm(algorithm.id, algorithm.name, algorithm.state, algorithm.owner, clone_url)
+        known = replace(algorithm, clone_url=clone_url)
         self._directory.add(known)
         return known
 
@@ -105,5 +129,9 @@ def name_from(repo_url: str) -> str:
 
 def _event(algorithm: Algorithm) -> AlgorithmChanged:
     return AlgorithmChanged(
-        algorithm_id=algorithm.id, algorithm=algorithm.name, state=algorithm.state, owner=algorithm.owner
+        algorithm_id=algorithm.id,
+        algorithm=algorithm.name,
+        state=algorithm.state,
+        owner=algorithm.owner,
+        limits=algorithm.limits,
     )

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import JSONB, insert
 
+from algodock_common.events import AlgorithmLimits
 from algodock_gateway.domain.algorithm import Algorithm
 from algodock_gateway.repository.tables import algorithms
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from algodock_common.database import Database
 
 __all__ = ["AlgorithmStore", "Algorithms"]
 
-_COLUMNS = (algorithms.c.id, algorithms.c.name, algorithms.c.state, algorithms.c.owner, algorithms.c.clone_url)
+_COLUMNS = tuple(algorithms.c[name] for name in ("id", "name", "state", "owner", "clone_url", "limits"))
 
 
 class Algorithms:
@@ -47,7 +50,23 @@ class Algorithms:
     async def all(self) -> list[Algorithm]:
         """Return every algorithm, by name."""
         rows = await self._session.execute(sa.select(*_COLUMNS).order_by(algorithms.c.name))
-        return [Algorithm(*row) for row in rows]
+        return [_algorithm(row) for row in rows]
+
+    async def limit(self, algorithm_id: UUID, said: Mapping[str, Any]) -> Algorithm | None:
+        """Take over the limits that ``said`` names (None: no limit any more); None when there is no such algorithm."""
+        kept = algorithms.c.limits.op("||")(sa.cast(dict(said), JSONB))
+        statement = (
+            sa.update(algorithms)
+            .where(algorithms.c.id == algorithm_id)
+            .values(
+                limits=sa.func.jsonb_strip_nulls(kept),
+                state=sa.case((algorithms.c.state == "created", "changed"), else_=algorithms.c.state),
+                changed_at=sa.func.now(),
+            )
+            .returning(*_COLUMNS)
+        )
+        row = (await self._session.execute(statement)).first()
+        return None if row is None else _algorithm(row)
 
     async def set_clone_url(self, algorithm_id: UUID, clone_url: str) -> None:
         """Note where the algorithm's repository is cloned from."""
@@ -59,7 +78,11 @@ class Algorithms:
 
     async def _one(self, condition: sa.ColumnElement[bool]) -> Algorithm | None:
         row = (await self._session.execute(sa.select(*_COLUMNS).where(condition))).first()
-        return None if row is None else Algorithm(*row)
+        return None if row is None else _algorithm(row)
+
+
+def _algorithm(row: sa.Row[Any]) -> Algorithm:
+    return Algorithm(*row[:-1], limits=AlgorithmLimits.model_validate(row.limits))
 
 
 class AlgorithmStore:

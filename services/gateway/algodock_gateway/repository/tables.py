@@ -18,6 +18,7 @@ algorithms = sa.Table(
     sa.Column("state", sa.Text),
     sa.Column("owner", sa.Text),
     sa.Column("clone_url", sa.Text),
+    sa.Column("limits", JSONB),
     sa.Column("created_at", _time),
     sa.Column("changed_at", _time),
 )

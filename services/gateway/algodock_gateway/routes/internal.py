@@ -58,7 +58,13 @@ def make_internal(
         found = await algorithms.all()
         return {
             "algorithms": [
-                {"algorithm_id": str(one.id), "algorithm": one.name, "state": one.state, "owner": one.owner}
+                {
+                    "algorithm_id": str(one.id),
+                    "algorithm": one.name,
+                    "state": one.state,
+                    "owner": one.owner,
+                    "limits": one.limits.model_dump(exclude_none=True),
+                }
                 for one in found
             ]
         }

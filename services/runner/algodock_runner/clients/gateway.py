@@ -83,7 +83,13 @@ class HttpGateway:
         answer = await self._client.get("/internal/algorithms")
         try:
             return [
-                KnownAlgorithm(UUID(one["algorithm_id"]), one["algorithm"], one["state"], str(one.get("owner") or ""))
+                KnownAlgorithm(
+                    UUID(one["algorithm_id"]),
+                    one["algorithm"],
+                    one["state"],
+                    str(one.get("owner") or ""),
+                    {name: value for name, value in dict(one.get("limits") or {}).items() if value is not None},
+                )
                 for one in answer["algorithms"]
             ]
         except (KeyError, TypeError, ValueError) as error:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from algodock_common.errors import Conflict, InvalidInput, NotFound, PayloadTooLarge, Unauthorized
+from algodock_common.errors import (
+    AlgoDockError,
+    Conflict,
+    InvalidInput,
+    NotFound,
+    PayloadTooLarge,
+    TooManyRequests,
+    Unauthorized,
+)
 
 __all__ = [
     "CallbackAddressRefused",
     "CallbackNotDue",
     "CallbackTargetDisabled",
+    "DeadLetterNotReplayable",
     "IdempotencyConflict",
     "InvalidTask",
     "NoCallback",
+    "QueueFull",
+    "ResultGone",
     "TaskEnded",
     "TaskHasNoResult",
     "TaskInputTooLarge",
     "UnknownAlgorithm",
     "UnknownCaller",
+    "UnknownDeadLetter",
     "UnknownTask",
 ]
 
@@ -69,6 +81,13 @@ class UnknownAlgorithm(NotFound):
     code = "unknown-algorithm"
 
 
+class QueueFull(TooManyRequests):
+    """As many tasks wait for the algorithm as may."""
+
+    title = "Queue full"
+    code = "queue-full"
+
+
 class UnknownTask(NotFound):
     """The caller has no task with this id."""
 
@@ -102,3 +121,25 @@ class TaskHasNoResult(Conflict):
 
     title = "No result"
     code = "no-result"
+
+
+class ResultGone(AlgoDockError):
+    """The task succeeded, and its result was removed since: by its age, or by its algorithm's quota."""
+
+    status = 410
+    title = "Result gone"
+    code = "result-gone"
+
+
+class UnknownDeadLetter(NotFound):
+    """The caller has no dead letter with this id."""
+
+    title = "Unknown dead letter"
+    code = "unknown-dead-letter"
+
+
+class DeadLetterNotReplayable(Conflict):
+    """What the dead letter holds can only fail again."""
+
+    title = "Not replayable"
+    code = "not-replayable"

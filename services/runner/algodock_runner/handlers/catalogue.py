@@ -41,7 +41,8 @@ class Catalogue:
         data = event.data
         async with self._db.transaction() as tx:
             if await accept_once(tx, "runner", event):
-                await remember(tx, [KnownAlgorithm(data.algorithm_id, data.algorithm, data.state, data.owner)])
+                limits = data.limits.model_dump(exclude_none=True)
+                await remember(tx, [KnownAlgorithm(data.algorithm_id, data.algorithm, data.state, data.owner, limits)])
         self._seen.clear()
 
     async def resolve(self, reference: str) -> KnownAlgorithm:

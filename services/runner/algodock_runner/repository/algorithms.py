@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -19,13 +20,17 @@ if TYPE_CHECKING:
 __all__ = ["find_algorithms", "remember"]
 
 _REMEMBER = sa.text("""
-INSERT INTO algorithms AS a (id, name, state, owner) VALUES (:id, :name, :state, :owner)
-ON CONFLICT (name) DO UPDATE SET id = :id, state = :state, owner = :owner, changed_at = now()
-WHERE (a.id, a.state, a.owner) IS DISTINCT FROM (:id, :state, :owner)
+INSERT INTO algorithms AS a (id, name, state, owner, limits)
+VALUES (:id, :name, :state, :owner, CAST(:limits AS jsonb))
+ON CONFLICT (name) DO UPDATE SET
+    id = excluded.id, state = excluded.state, owner = excluded.owner, limits = excluded.limits, changed_at = now(),
+    limits_due = a.limits_due OR a.limits <> excluded.limits
+WHERE (a.id, a.state, a.owner, a.limits) IS DISTINCT FROM
+    (excluded.id, excluded.state, excluded.owner, excluded.limits)
 """)
 
 _FIND = sa.text("""
-SELECT id, name, state, owner FROM algorithms
+SELECT id, name, state, owner, limits FROM algorithms
 WHERE name = ANY(CAST(:names AS text[])) OR id = ANY(CAST(:ids AS uuid[]))
 """)
 
@@ -33,7 +38,8 @@ WHERE name = ANY(CAST(:names AS text[])) OR id = ANY(CAST(:ids AS uuid[]))
 async def remember(tx: Transaction, algorithms: Iterable[KnownAlgorithm]) -> None:
     """Write algorithms as they stand now."""
     for one in algorithms:
-        await tx.session.execute(_REMEMBER, {"id": one.id, "name": one.name, "state": one.state, "owner": one.owner})
+        values = {"id": one.id, "name": one.name, "state": one.state, "owner": one.owner}
+        await tx.session.execute(_REMEMBER, values | {"limits": json.dumps(dict(one.limits))})
 
 
 async def find_algorithms(session: AsyncSession, names: Sequence[str], ids: Sequence[UUID]) -> list[KnownAlgorithm]:

@@ -14,21 +14,25 @@ from uuid import UUID
 import sqlalchemy as sa
 from pydantic_core import from_json
 
-from algodock_common.events import TaskFinished
+from algodock_common.events import Event, TaskFinished
+from algodock_common.identifiers import uuid7
 from algodock_common.signals import TASK_FINISHED
 from algodock_runner.domain.tasks import StoredResult, TaskView, is_small_json, result_url
+from algodock_runner.repository.retention import expires
 from algodock_runner.repository.tasks import OWN_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from algodock_common.database import Transaction
+    from algodock_common.database import Writer
     from algodock_common.events import TaskError, TaskState
 
 __all__ = ["RUNNING", "WAITING", "End", "GiveBack", "Served", "end", "finished_event", "give_back"]
 
 RUNNING: tuple[TaskState, ...] = ("running",)
 WAITING: tuple[TaskState, ...] = ("accepted", "queued")
+
+_Finished = Event[TaskFinished]
 
 
 Outcome = Literal["failed", "not started", "handed back", "lost"]
@@ -79,24 +83,53 @@ WITH ended AS (
         config_version = e.config_version,
         result_key = e.result_key, result_content_type = e.result_content_type,
         result_bytes = e.result_bytes, result_inline = e.result_inline,
-        result_stored_at = CASE WHEN e.result_stored THEN now() END, error = CAST(e.error AS jsonb)
+        result_stored_at = CASE WHEN e.result_stored THEN now() END, error = CAST(e.error AS jsonb),
+        result_expires_at = CASE WHEN e.result_key IS NOT NULL THEN (
+            SELECT {expires("now()")} FROM algorithms WHERE name = tasks.algorithm
+        ) END
     FROM unnest(
         CAST(:ids AS uuid[]), CAST(:attempts AS int[]), CAST(:states AS text[]),
         CAST(:instance_ids AS uuid[]), CAST(:release_ids AS uuid[]), CAST(:commits AS text[]),
         CAST(:result_keys AS text[]), CAST(:result_types AS text[]), CAST(:result_sizes AS bigint[]),
         CAST(:result_inlines AS bytea[]), CAST(:results_stored AS bool[]), CAST(:errors AS text[]),
-        CAST(:config_versions AS bigint[])
+        CAST(:config_versions AS bigint[]), CAST(:event_ids AS text[]), CAST(:spans AS text[]),
+        CAST(:result_urls AS text[]), CAST(:small AS bool[])
     ) AS e (id, attempt, state, instance_id, release_id, commit,
-        result_key, result_content_type, result_bytes, result_inline, result_stored, error, config_version)
+        result_key, result_content_type, result_bytes, result_inline, result_stored, error, config_version,
+        event_id, span, result_url, small)
     WHERE tasks.id = e.id AND tasks.attempt = e.attempt AND tasks.state = ANY(CAST(:before AS text[]))
-    RETURNING tasks.*
+    RETURNING tasks.*, e.event_id, e.span, e.result_url, e.small
 ), called AS (
     INSERT INTO callbacks (task_id, owner, url)
     SELECT id, owner, callback_url FROM ended WHERE callback_url IS NOT NULL
+), buried AS (
+    INSERT INTO dead_letters (id, task_id, owner, algorithm, error_type, reason, attempts, traceparent)
+    SELECT id, id, owner, algorithm, coalesce(error->>'type', ''), coalesce(error->>'message', ''), attempt, traceparent
+    FROM ended WHERE state = 'failed'
+), numbered AS (
+    SELECT ended.*, row_number() OVER () AS turn FROM ended
+), told AS (
+    INSERT INTO outbox (topic, event)
+    SELECT 'task.finished', convert_to(CAST(json_build_object(
+        'specversion', '1.0', 'id', event_id, 'source', CAST(:source AS text), 'type', CAST(:type AS text),
+        'subject', id, 'time', now(), 'datacontenttype', 'application/json',
+        'traceparent', coalesce(span, traceparent),
+        'data', json_build_object(
+            'id', id, 'idempotency_key', idempotency_key, 'state', state, 'algorithm', algorithm,
+            'release_id', release_id, 'commit', commit, 'attempt', attempt,
+            'result_url', result_url, 'result_content_type', result_content_type, 'result_bytes', result_bytes,
+            'result', CASE WHEN small THEN CAST(convert_from(result_inline, 'UTF8') AS json) END,
+            'error', error, 'metadata', metadata, 'finished_at', finished_at
+        )
+    ) AS text), 'UTF8')
+    FROM numbered ORDER BY turn
+    RETURNING id, event
 )
-SELECT {OWN_COLUMNS}, t.result_inline, t.traceparent,
-    CASE WHEN t.callback_url IS NOT NULL THEN 'pending' END AS callback_state, 0 AS callback_attempts
-FROM ended t
+SELECT {OWN_COLUMNS},
+    CASE WHEN t.callback_url IS NOT NULL THEN 'pending' END AS callback_state, 0 AS callback_attempts,
+    told.event, told.sequence
+FROM numbered t
+JOIN (SELECT id AS sequence, event, row_number() OVER (ORDER BY id) AS turn FROM told) AS told USING (turn)
 """)  # noqa: S608  # a constant of the repository
 
 _GIVE_BACK = sa.text("""
@@ -125,16 +158,16 @@ SELECT DISTINCT algorithm FROM returned WHERE wakes_at IS NULL
 """)
 
 
-async def end(tx: Transaction, ends: Sequence[End], *, before: Sequence[TaskState], gateway_url: str) -> set[UUID]:
+async def end(to: Writer, ends: Sequence[End], *, before: Sequence[TaskState], gateway_url: str) -> set[UUID]:
     """End tasks that are in a state of ``before``, with their events and callbacks; return which ones were.
 
-    ``task.finished`` leaves with this transaction, as event and as signal, so nobody hears of an end that did
-    not happen.
+    ``task.finished`` is written by the same statement and leaves after its commit, as event and as signal, so
+    nobody hears of an end that did not happen.
     """
     if not ends:
         return set()
     results = [one.result for one in ends]
-    rows = await tx.session.execute(
+    rows = await to.fetch(
         _END,
         {
             "ids": [one.task_id for one in ends],
@@ -151,22 +184,27 @@ async def end(tx: Transaction, ends: Sequence[End], *, before: Sequence[TaskStat
             "results_stored": [result is not None and result.stored for result in results],
             "errors": [_error(one.error) for one in ends],
             "before": list(before),
+            "event_ids": [str(uuid7()) for _ in ends],
+            "spans": [one.traceparent for one in ends],
+            "result_urls": [one.result and result_url(gateway_url, one.task_id) for one in ends],
+            "small": [_small(result) for result in results],
+            "source": to.source,
+            "type": TaskFinished.event_type(),
         },
     )
-    spans = {one.task_id: one.traceparent for one in ends}
     counted = set()
-    for row in rows.mappings():
-        tx.emit(finished_event(row, gateway_url), traceparent=spans[row["id"]] or row["traceparent"])
-        tx.signal(TASK_FINISHED, TaskView.of(row, gateway_url=gateway_url).model_dump_json().encode())
+    for row in rows:
+        to.publish(_Finished.model_validate_json(row["event"]).model_copy(update={"sequence": row["sequence"]}))
+        to.signal(TASK_FINISHED, TaskView.of(row, gateway_url=gateway_url).model_dump_json().encode())
         counted.add(UUID(int=row["id"].int))
     return counted
 
 
-async def give_back(tx: Transaction, backs: Sequence[GiveBack]) -> set[str]:
+async def give_back(to: Writer, backs: Sequence[GiveBack]) -> set[str]:
     """Put tasks back into the queue; return the algorithms of those that are due at once, to ring for."""
     if not backs:
         return set()
-    rows = await tx.session.execute(
+    rows = await to.fetch(
         _GIVE_BACK,
         {
             "ids": [one.task_id for one in backs],
@@ -181,7 +219,7 @@ async def give_back(tx: Transaction, backs: Sequence[GiveBack]) -> set[str]:
             "errors": [_error(one.error) for one in backs],
         },
     )
-    return set(rows.scalars())
+    return {row["algorithm"] for row in rows}
 
 
 def finished_event(row: sa.RowMapping, gateway_url: str) -> TaskFinished:
@@ -209,6 +247,10 @@ def finished_event(row: sa.RowMapping, gateway_url: str) -> TaskFinished:
             "finished_at": finished_at,
         }
     )
+
+
+def _small(result: StoredResult | None) -> bool:
+    return result is not None and result.inline is not None and is_small_json(result.content_type, result.inline)
 
 
 def _error(error: TaskError | None) -> str | None:

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
-from algodock_gateway.routes.api import algorithms, callbacks, deploying, keys, registry, services, task_events, tasks
+from algodock_gateway.routes.api import (
+    algorithms,
+    callbacks,
+    dead_letters,
+    deploying,
+    keys,
+    registry,
+    services,
+    task_events,
+    tasks,
+)
 from algodock_gateway.routes.api.answers import PROBLEMS
 from algodock_gateway.routes.relay import Peer
 
@@ -59,6 +69,7 @@ def make_api(  # noqa: PLR0913  # keyword-only handlers
     router.include_router(tasks.make_router(tasks_handler, stamps, relay, peers.runner))
     router.include_router(task_events.make_router(task_events_handler, stamps, relay, peers.runner))
     router.include_router(callbacks.make_router(stamps, relay, peers.runner))
+    router.include_router(dead_letters.make_router(stamps, relay, peers.runner))
     router.include_router(keys.make_router(callback_secrets))
     router.include_router(registry.make_router(algorithms_handler, registry_client, relay, peers.registry, url=url))
     return router

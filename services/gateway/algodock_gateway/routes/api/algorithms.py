@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from algodock_gateway.routes.api.answers import AlgorithmAnswer, AlgorithmsAnswer
+from algodock_common.events import AlgorithmLimits
+from algodock_gateway.routes.api.answers import AlgorithmAnswer, AlgorithmsAnswer, Problem
 from algodock_gateway.routes.gatekeeper import Caller
 
 if TYPE_CHECKING:
@@ -22,6 +23,20 @@ class NewAlgorithm(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     name: str = Field(min_length=1, max_length=255, examples=["text-classify"])
+
+
+class ChangedLimits(AlgorithmLimits):
+    """Limits to set; null takes one away, and what is not named stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class AlgorithmChange(BaseModel):
+    """What changes of an algorithm."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limits: ChangedLimits
 
 
 def make_router(algorithms: Algorithms) -> APIRouter:
@@ -44,5 +59,11 @@ def make_router(algorithms: Algorithms) -> APIRouter:
     async def get(name_or_id: str, _: Caller) -> AlgorithmAnswer:
         """Show one algorithm."""
         return AlgorithmAnswer.model_validate(await algorithms.find(name_or_id))
+
+    @router.patch("/{name_or_id}", responses={403: {"model": Problem, "description": "It is somebody else's"}})
+    async def change(name_or_id: str, body: AlgorithmChange, caller: Caller) -> AlgorithmAnswer:
+        """Set limits of its tasks: how many may wait, and how long and how much of their results is kept."""
+        said = body.limits.model_dump(exclude_unset=True)
+        return AlgorithmAnswer.model_validate(await algorithms.limit(name_or_id, said, caller=caller))
 
     return router

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from algodock_common.events import AlgorithmLimits
 from algodock_gateway.domain.services import ServiceView
 
 __all__ = [
@@ -59,6 +60,7 @@ class AlgorithmAnswer(BaseModel):
     clone_url: str
     owner: str
     state: str
+    limits: AlgorithmLimits
 
 
 class AlgorithmsAnswer(BaseModel):

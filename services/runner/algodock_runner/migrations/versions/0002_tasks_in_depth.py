@@ -28,7 +28,7 @@ COMMENTS = {
     "config_version": "the version of the configuration that the instance ran with",
     "cancel_force": "restart the instance if the work goes on after the cancel",
     "result_stored_at": "when the object was there; until then the result is answered from result_inline",
-    "result_expires_at": "when the result may be removed",
+    "result_expires_at": "when the result may be removed; infinity: when the quota of its algorithm is used up",
     "result_removed_at": "when the result was removed: by its age, or by the quota of its algorithm",
     "result_inline": "the bytes of the result while its object is not written yet, and after that those of small JSON",
 }
@@ -36,6 +36,8 @@ COMMENTS = {
 INDEXES = (
     "CREATE INDEX tasks_unstored ON tasks (finished_at) WHERE result_key IS NOT NULL AND result_stored_at IS NULL",
     """CREATE INDEX tasks_results_expiring ON tasks (result_expires_at)
+        WHERE result_expires_at IS NOT NULL AND result_removed_at IS NULL""",
+    """CREATE INDEX tasks_results_limited ON tasks (algorithm, id)
         WHERE result_expires_at IS NOT NULL AND result_removed_at IS NULL""",
     "CREATE INDEX tasks_body_key ON tasks (body_key) WHERE body_key IS NOT NULL",
 )
@@ -104,6 +106,8 @@ CALLBACKS = (
 ALGORITHMS = (
     "ALTER TABLE algorithms ADD COLUMN limits jsonb NOT NULL DEFAULT '{}'",
     "COMMENT ON COLUMN algorithms.limits IS 'queue, result_ttl_s, result_quota_bytes: what the owner set'",
+    "ALTER TABLE algorithms ADD COLUMN limits_due boolean NOT NULL DEFAULT false",
+    "COMMENT ON COLUMN algorithms.limits_due IS 'limits changed: results that are there do not know it yet'",
 )
 
 
