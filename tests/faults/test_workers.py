@@ -58,7 +58,7 @@ def test_a_worker_killed_at(
 
 def test_a_zombies_late_write_changes_nothing(platform: Platform, ledger: Ledger) -> None:
     with platform.api() as api:
-        task = ledger.submit(api, sleep_s=1.0)
+        task = ledger.submit(api, sleep_s=5.0)
     eventually(lambda: ledger.executions[task], 30)
     zombie = psutil.Process(platform.pid(_holder(platform, ledger)))
     zombie.suspend()
