@@ -34,9 +34,11 @@ def main(process: str = "api") -> None:
 
 def api(settings: Settings) -> FastAPI:
     """Return the application that accepts tasks, reads the public inlet and reconciles."""
-    from algodock_runner.handlers.callbacks import CallbackDesk  # a worker needs none of these
+    from algodock_runner.clients.registry import HttpRegistry  # a worker needs none of these
+    from algodock_runner.handlers.callbacks import CallbackDesk
     from algodock_runner.handlers.cancel_requests import CancelRequests
     from algodock_runner.handlers.catalogue import Catalogue
+    from algodock_runner.handlers.depth import QueueDepths
     from algodock_runner.handlers.files import FileSubmission
     from algodock_runner.handlers.inlet import Inlet
     from algodock_runner.handlers.look import Desk
@@ -52,11 +54,13 @@ def api(settings: Settings) -> FastAPI:
     store = MinioObjectStore(settings.objects)
     bucket = BucketKeeper(store)
     to_gateway = InternalClient(settings.peers.gateway_url, settings.secrets)
+    to_registry = InternalClient(settings.peers.registry_url, settings.secrets)
     gateway = HttpGateway(to_gateway)
     bell = Bell(bus, source="/runner", signals=signals)
     catalogue = Catalogue(db, gateway)
+    depths = QueueDepths(db, HttpRegistry(to_registry))
     submission = Submission(
-        db, store, catalogue, bell, limits=settings.tasks, callbacks=settings.callbacks, gateway_url=gateway_url
+        db, store, catalogue, bell, depths, limits=settings.tasks, callbacks=settings.callbacks, gateway_url=gateway_url
     )
     subscribe_api(bus, inlet=Inlet(db, submission, gateway), catalogue=catalogue)
     reconciler = Reconciler(db, bell, catalogue, gateway_url=gateway_url)
@@ -70,9 +74,10 @@ def api(settings: Settings) -> FastAPI:
         app.state.desk = Desk(db, store, limits=settings.tasks, gateway_url=gateway_url)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(to_gateway.close)
+            stack.push_async_callback(to_registry.close)
             stack.push_async_callback(store.close)
             await migrate(settings.database, schema=SCHEMA, migrations=MIGRATIONS)
-            for part in (bucket, signals, bus, db, bell, reconciler):  # ended in the opposite order
+            for part in (bucket, signals, bus, db, bell, depths, reconciler):  # ended in the opposite order
                 await part.start()
                 stack.push_async_callback(part.stop)
             yield

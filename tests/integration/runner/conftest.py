@@ -25,6 +25,7 @@ from algodock_runner.clients.callback_target import HttpCallbackTarget
 from algodock_runner.clients.gateway import FakeGateway
 from algodock_runner.clients.http_pool import HttpPool
 from algodock_runner.clients.instances import HttpInstances
+from algodock_runner.clients.registry import FakeRegistry
 from algodock_runner.clients.restarts import FakeRestarts
 from algodock_runner.clients.results import PlainResults
 from algodock_runner.domain.algorithms import KnownAlgorithm
@@ -36,6 +37,7 @@ from algodock_runner.handlers.cancel_requests import CancelRequests
 from algodock_runner.handlers.cancelling import Canceller
 from algodock_runner.handlers.catalogue import Catalogue
 from algodock_runner.handlers.deliver import CallbackSender
+from algodock_runner.handlers.depth import QueueDepths
 from algodock_runner.handlers.inlet import Inlet
 from algodock_runner.handlers.ledger import Ledger
 from algodock_runner.handlers.look import Desk
@@ -135,6 +137,8 @@ class Platform:
     reconciler: Reconciler
     algorithm: Algorithm
     limits: TaskSettings
+    registry: FakeRegistry
+    depths: QueueDepths
     restarts: FakeRestarts = field(default_factory=FakeRestarts)
     epoch: int = 0
 
@@ -288,11 +292,14 @@ async def platform(database: Database, algorithm: Algorithm) -> AsyncIterator[Pl
     limits = TaskSettings()
     bell = Bell(broker, source="/runner")
     catalogue = Catalogue(database, gateway)
+    registry = FakeRegistry()
+    depths = QueueDepths(database, registry)
     submission = Submission(
         database,
         store,
         catalogue,
         bell,
+        depths,
         limits=limits,
         callbacks=CallbackSettings(allow_private=True),
         gateway_url=GATEWAY_URL,
@@ -312,5 +319,7 @@ async def platform(database: Database, algorithm: Algorithm) -> AsyncIterator[Pl
         reconciler=Reconciler(database, bell, catalogue, gateway_url=GATEWAY_URL),
         algorithm=algorithm,
         limits=limits,
+        registry=registry,
+        depths=depths,
     )
     await bell.stop()

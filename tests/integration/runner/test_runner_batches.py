@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from algodock_common.events import TaskRequest
+from algodock_runner.domain.requests import NewTask, new_task
+from algodock_runner.repository.accept import accept
 
 from .serving import served
 
@@ -83,17 +88,14 @@ async def test_an_object_store_that_is_away_fails_only_what_needs_it(platform: P
 async def test_submissions_that_arrive_together_share_a_statement(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from algodock_runner.handlers import intake
-
     sizes: list[int] = []
-    write = intake.accept
 
     async def counted(db: Any, announced: Any, **rest: Any) -> Any:
         sizes.append(len(announced))
-        return await write(db, announced, **rest)
+        return await accept(db, announced, **rest)
 
     await platform.submit(input=0)  # the algorithm is known now
-    monkeypatch.setattr(intake, "accept", counted)
+    monkeypatch.setattr("algodock_runner.handlers.intake.accept", counted)
     views = await asyncio.gather(*(platform.submit(input=n) for n in range(100)))
     assert len({view.id for view in views}) == 100
     assert sum(sizes) == 100
@@ -105,18 +107,12 @@ async def test_submissions_that_arrive_together_share_a_statement(
 async def test_one_task_that_cannot_be_written_takes_no_other_with_it(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from algodock_runner.handlers import submit
-
-    made = submit.new_task
-
-    def spoilt(request: Any, **rest: Any) -> Any:
-        from dataclasses import replace
-
-        task = made(request, **rest)
+    def spoilt(request: TaskRequest, **rest: Any) -> NewTask:
+        task = new_task(request, **rest)
         return replace(task, priority=70_000) if request.input == 3 else task  # no smallint
 
     await platform.submit(input=0)
-    monkeypatch.setattr(submit, "new_task", spoilt)
+    monkeypatch.setattr("algodock_runner.handlers.submit.new_task", spoilt)
     answers = await asyncio.gather(*(platform.submit(input=n) for n in range(6)), return_exceptions=True)
     assert [isinstance(one, Exception) for one in answers] == [False, False, False, True, False, False]
 

@@ -23,6 +23,7 @@ class Limits(BaseModel):
     timeout_s: float = Field(default=30, gt=0, description="seconds one call may take")
     concurrency: int | None = Field(default=None, gt=0, description="calls at once over all instances")
     queue: int = Field(default=100, ge=0, description="calls that may wait when all are taken")
+    task_queue: int | None = Field(default=None, ge=0, description="tasks that may wait; none: the platform's default")
     max_body_bytes: int = Field(default=100 * 2**20, gt=0)
 
 

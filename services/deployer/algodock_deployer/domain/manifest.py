@@ -130,7 +130,12 @@ class Manifest(_Strict):
 
     def limits(self) -> Limits:
         """Return what the routers hold the service to."""
-        return Limits(timeout_s=self.timeout, concurrency=self.concurrency, queue=self.queue)
+        return Limits(
+            timeout_s=self.timeout,
+            concurrency=self.concurrency,
+            queue=self.queue,
+            task_queue=self.queue if "queue" in self.model_fields_set else None,
+        )
 
 
 def _said(error: ValidationError) -> str:

@@ -49,6 +49,7 @@ class Claim:
 
     id: UUID
     algorithm: str
+    version: str | None
     attempt: int
     failures: int
     max_attempts: int

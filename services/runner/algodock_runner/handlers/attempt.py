@@ -23,6 +23,7 @@ from algodock_runner.clients.answers import AttemptFailed
 from algodock_runner.clients.instances import Call, CallFailed
 from algodock_runner.domain.retry import Again, Failure, Kind, after_failure, backoff_s, replaced, task_error
 from algodock_runner.domain.tasks import StoredResult, is_small_json, result_key
+from algodock_runner.handlers.choosing import choose
 from algodock_runner.repository.fence import End, GiveBack, Served
 
 if TYPE_CHECKING:
@@ -73,13 +74,9 @@ class Attempt:
         claim = self.claim
         tried: list[Instance] = []
         while True:
-            instance = self._pick(tried)
-            if instance is None:
-                reason = task_error("NoHealthyInstance", f"{claim.algorithm} has no healthy instance")
-                return self._after(Failure(Kind.NOT_STARTED, reason))
-            self.instance = instance
             answer: Answer | None = None
             try:
+                self.instance = instance = choose(self._tools.table, claim, tried)
                 try:
                     answer = await self._call(instance)
                 finally:
@@ -106,9 +103,6 @@ class Attempt:
         """Return who serves it."""
         one = self.instance
         return Served() if one is None else Served(one.id, one.release_id, one.commit, one.config_version)
-
-    def _pick(self, tried: list[Instance]) -> Instance | None:
-        return self._tools.table.pick(self.claim.algorithm, avoid=[one.id for one in tried])
 
     async def _call(self, instance: Instance) -> Answer:
         claim, limits = self.claim, self._tools.limits

@@ -46,7 +46,7 @@ class FileSubmission:
             await self._store.put_stream(input_key(task_id), form.of(first, rest), content_type)
             stored = StoredBody(task_id, content_type, form.digest())
             made = await self._submission.submit(request, owner=owner, stored=stored)
-        except BaseException:
+        except AlgoDockError:  # any other may come after the commit, and then a row names them
             await self._discard(input_key(task_id))
             raise
         if not made.new:

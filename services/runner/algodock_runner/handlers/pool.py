@@ -20,7 +20,7 @@ from algodock_common.outages import is_infrastructure
 from algodock_runner.domain.retry import task_error
 from algodock_runner.handlers.attempt import Attempt
 from algodock_runner.repository import lease
-from algodock_runner.repository.claim import Slots, claim
+from algodock_runner.repository.claim import Slots, claim, one_statement
 from algodock_runner.repository.fence import GiveBack
 
 if TYPE_CHECKING:
@@ -172,8 +172,7 @@ class Pool:
         if not slots:
             return
         asked = time.monotonic()
-        async with self._db.transaction() as tx:
-            claims = await claim(tx, worker_id=self._worker_id, slots=slots, room=room, lease_s=self._settings.lease_s)
+        claims = await self._claim(slots, room)
         if claims:
             failpoints.reach("worker.claimed")
         if self._tools.progress is not None:
@@ -190,6 +189,13 @@ class Pool:
             else:
                 self._hungry.discard(slot.algorithm)
 
+    async def _claim(self, slots: list[Slots], room: int) -> list[Claim]:
+        lease_s, worker_id = self._settings.lease_s, self._worker_id
+        if one_statement(slots):
+            return await claim(self._db, worker_id=worker_id, slots=slots, room=room, lease_s=lease_s)
+        async with self._db.transaction() as tx:
+            return await claim(tx, worker_id=worker_id, slots=slots, room=room, lease_s=lease_s)
+
     def _free_slots(self, algorithms: set[str] | None, room: int) -> list[Slots]:
         """Return where this worker could call: algorithms with a ready instance and a slot."""
         if room <= 0:
@@ -200,12 +206,17 @@ class Pool:
             if not route.ready or (algorithms is not None and route.algorithm not in algorithms):
                 continue
             at_once = route.concurrency or self._settings.per_instance * len(route.ready)
-            free = min(room, at_once - self._busy.get(route.algorithm, 0))
+            busy = self._busy.get(route.algorithm, 0)
+            free = min(room, at_once - busy, self._most_of_one() - busy)
             if free > 0:
                 found.append(Slots(route.algorithm, free, route.concurrency))
             else:
                 self._hungry.add(route.algorithm)
         return found
+
+    def _most_of_one(self) -> int:
+        """Return how many slots one algorithm may take: never all, so that another's tasks find one free."""
+        return max(1, self._settings.slots - max(1, self._settings.slots // 8))
 
     def _begin(self, one: Claim, lease_until: float) -> None:
         run = _Run(Attempt(one, self._tools), lease_until)
@@ -282,8 +293,8 @@ class Pool:
                 continue
             asked = time.monotonic()
             try:
-                async with asyncio.timeout(period_s), self._db.transaction() as tx:
-                    kept = await lease.renew(tx, held, lease_s=self._settings.lease_s)
+                async with asyncio.timeout(period_s):
+                    kept = await lease.renew(self._db, held, lease_s=self._settings.lease_s)
             except Exception as error:  # noqa: BLE001  # the watch ends what cannot be kept
                 log.warning("leases_not_renewed", tasks=len(held), error=repr(error))
                 continue
@@ -313,8 +324,8 @@ class Pool:
             if not asked:
                 continue
             try:
-                async with asyncio.timeout(self._settings.lease_s / 3), self._db.read() as session:
-                    cancelled = await lease.cancel_requests(session, asked)
+                async with asyncio.timeout(self._settings.lease_s / 3):
+                    cancelled = await lease.cancel_requests(self._db, asked)
             except Exception as error:  # noqa: BLE001  # asked again in a moment
                 log.warning("cancel_requests_not_read", error=repr(error))
                 continue

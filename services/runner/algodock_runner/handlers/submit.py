@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from algodock_runner.domain.tasks import TaskView
     from algodock_runner.handlers.bell import Bell
     from algodock_runner.handlers.catalogue import Catalogue
+    from algodock_runner.handlers.depth import QueueDepths
     from algodock_runner.settings import CallbackSettings, TaskSettings
 
 __all__ = ["Made", "Submission"]
@@ -55,6 +56,7 @@ class Submission:
         store: ObjectStore,
         catalogue: Catalogue,
         bell: Bell,
+        depths: QueueDepths,
         *,
         limits: TaskSettings,
         callbacks: CallbackSettings,
@@ -65,6 +67,7 @@ class Submission:
         self._store = store
         self._catalogue = catalogue
         self._intake = Intake(db, bell, longest_wait_s=limits.longest_wait_s, gateway_url=gateway_url)
+        self._depths = depths
         self._limits = limits
         self._callbacks = callbacks
         self._gateway_url = gateway_url
@@ -164,28 +167,30 @@ class Submission:
                 task.id: error for task, error in zip(fine, stored, strict=True) if isinstance(error, AlgoDockError)
             }
             fine = [task for task in stored if not isinstance(task, AlgoDockError)]
-        mine = {task.id: task.body_key for task in fine if task.body_key and task.id in large}
-        try:
-            views = await self._intake.accept(fine) if fine else []
-        except BaseException:
-            await self._discard(mine.values())
-            raise
+        views = (
+            await self._intake.accept(fine) if fine else []
+        )  # an error may come after the commit: no body is removed
         answers |= {task.id: Made(view, new=True) for task, view in zip(fine, views, strict=True) if view is not None}
         SUBMITTED.labels("accepted").inc(sum(view is not None for view in views))
         lost = [task for task, view in zip(fine, views, strict=True) if view is None]
         if lost:
             answers |= {task.id: _gone() for task in lost} | await self._made_before(lost)
-            await self._discard(mine[task.id] for task in lost if task.id in mine)
+            await self._discard(task.id for task in lost if task.id in large)
         return [answers[task.id] for task in tasks]
 
     async def _known(self, tasks: Sequence[NewTask], answers: dict[UUID, Made | AlgoDockError]) -> list[NewTask]:
-        """Return the tasks whose algorithms are known, by their names; the others get their answer."""
+        """Return the tasks whose algorithms are known and have room, by their names; the others get their answer."""
         algorithms = await self._catalogue.resolve_all({task.algorithm for task in tasks})
+        for found in algorithms.values():
+            if not isinstance(found, UnknownAlgorithm):
+                await self._depths.look(found)
         known = []
         for task in tasks:
             found = algorithms[task.algorithm]
             if isinstance(found, UnknownAlgorithm):
                 answers[task.id] = found
+            elif not self._depths.take(found):
+                answers[task.id] = self._depths.full(found)
             else:
                 known.append(task if task.algorithm == found.name else replace(task, algorithm=found.name))
         return known
@@ -221,11 +226,11 @@ class Submission:
             return error
         return replace(task, body_key=key)
 
-    async def _discard(self, keys: Iterable[str]) -> None:
-        """Remove inputs that no row names; what stays behind costs room, nothing else."""
-        for key in keys:
+    async def _discard(self, tasks: Iterable[UUID]) -> None:
+        """Remove inputs that no row names; what stays behind is the sweeper's."""
+        for task_id in tasks:
             with contextlib.suppress(AlgoDockError):
-                await self._store.remove(key)
+                await self._store.remove(input_key(task_id))
 
 
 async def _done(task: NewTask) -> NewTask:

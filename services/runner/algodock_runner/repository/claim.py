@@ -16,9 +16,9 @@ from algodock_runner.domain.tasks import Claim
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from algodock_common.database import Transaction
+    from algodock_common.database import Writer
 
-__all__ = ["Slots", "claim"]
+__all__ = ["Slots", "claim", "one_statement"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ UPDATE tasks SET
     lease_until = now() + make_interval(secs => :lease_s),
     claimed_at = now(), started_at = coalesce(started_at, now())
 FROM picked WHERE tasks.id = picked.id
-RETURNING tasks.id, algorithm, attempt, failures, max_attempts, timeout_s,
+RETURNING tasks.id, algorithm, version, attempt, failures, max_attempts, timeout_s,
     CAST(extract(epoch FROM deadline - now()) AS double precision) AS deadline_in_s,
     body, body_key, content_type, traceparent,
     CAST(extract(epoch FROM now() - queued_at) AS double precision) AS waited_s
@@ -70,7 +70,12 @@ FROM (SELECT unnest(CAST(:algorithms AS text[])) AS name ORDER BY 1) AS limited
 """)
 
 
-async def claim(tx: Transaction, *, worker_id: str, slots: Sequence[Slots], room: int, lease_s: float) -> list[Claim]:
+def one_statement(slots: Sequence[Slots]) -> bool:
+    """Say whether ``claim`` is one statement, or needs a transaction around its two."""
+    return all(one.limit is None for one in slots)
+
+
+async def claim(to: Writer, *, worker_id: str, slots: Sequence[Slots], room: int, lease_s: float) -> list[Claim]:
     """Claim up to ``room`` tasks for ``worker_id``, each with attempt + 1 and a lease of ``lease_s`` seconds.
 
     Algorithms with a limit are claimed for by one worker at a time, or two that count at the same
@@ -78,8 +83,8 @@ async def claim(tx: Transaction, *, worker_id: str, slots: Sequence[Slots], room
     """
     limited = [one.algorithm for one in slots if one.limit is not None]
     if limited:
-        await tx.session.execute(_ONE_AT_A_TIME, {"algorithms": limited})
-    rows = await tx.session.execute(
+        await to.fetch(_ONE_AT_A_TIME, {"algorithms": limited})
+    rows = await to.fetch(
         _CLAIM,
         {
             "algorithms": [one.algorithm for one in slots],
@@ -90,4 +95,4 @@ async def claim(tx: Transaction, *, worker_id: str, slots: Sequence[Slots], room
             "lease_s": lease_s,
         },
     )
-    return [Claim(**row) for row in rows.mappings()]
+    return [Claim(**row) for row in rows]
