@@ -37,7 +37,7 @@ async def test_an_end_is_told_as_the_task_is_read_and_a_bell_wakes_a_worker_that
         assert await rung.get() == b"echo"
         platform.route()
         async with platform.worker(), asyncio.timeout(15):
-            ran = await platform.submit(input=1, callback_url="http://127.0.0.1:1/", metadata={"a": "ü\n"})
+            ran = await platform.submit(input=1, callback_url="http://127.0.0.1:9999/", metadata={"a": "ü\n"})
             heard = json.loads(await told.get())
             assert heard == json.loads((await platform.task(ran.id)).model_dump_json())
             assert (heard["state"], heard["callback"]) == ("succeeded", {"state": "pending", "attempts": 0})

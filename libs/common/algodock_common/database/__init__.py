@@ -1,6 +1,6 @@
 """PostgreSQL: one schema a service, transactions that carry events, migrations at start."""
 
-from algodock_common.database.engine import Database, Transaction
+from algodock_common.database.engine import Database, Transaction, Writer
 from algodock_common.database.inbox import accept_once
 from algodock_common.database.migrations import latest_revision, migrate
 from algodock_common.database.tables import create_messaging_tables, inbox, outbox
@@ -8,6 +8,7 @@ from algodock_common.database.tables import create_messaging_tables, inbox, outb
 __all__ = [
     "Database",
     "Transaction",
+    "Writer",
     "accept_once",
     "create_messaging_tables",
     "inbox",

@@ -1,25 +1,47 @@
-"""A service's own schema: sessions, transactions that carry events, and its connection pool."""
+"""A service's own schema: sessions, transactions that carry events, single statements, and the connection pool."""
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from algodock_common.database.outbox import Outbox
+from algodock_common.database.statements import positional
 from algodock_common.events.envelope import Event, EventData
 from algodock_common.observability import current_traceparent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from algodock_common.messaging.bus import Bus
     from algodock_common.settings import DatabaseSettings
     from algodock_common.signals import Signals
 
-__all__ = ["Database", "Transaction"]
+__all__ = ["Database", "Transaction", "Writer"]
+
+
+class Writer(Protocol):
+    """Where a statement runs that writes its own events: in a transaction, or as one by itself."""
+
+    @property
+    def source(self) -> str:
+        """Return the CloudEvents source of what is written."""
+        ...
+
+    async def fetch(self, statement: sa.TextClause, values: Mapping[str, Any]) -> Sequence[Mapping[Any, Any]]:
+        """Run the statement and return its rows by column."""
+        ...
+
+    def publish(self, event: Event[Any]) -> None:
+        """Publish, after the commit, an event that the statement wrote into the outbox; it has its sequence."""
+        ...
+
+    def signal(self, channel: str, payload: bytes) -> None:
+        """Tell ``payload`` by Redis after the commit: a wake-up that may be missed."""
+        ...
 
 
 class Transaction:
@@ -30,6 +52,7 @@ class Transaction:
         self.session = session
         self._source = source
         self._pending: list[Event[EventData]] = []
+        self._written: list[Event[Any]] = []
         self._signals: list[tuple[str, bytes]] = []
 
     def emit(self, data: EventData, *, traceparent: str | None = None) -> Event[EventData]:
@@ -42,6 +65,19 @@ class Transaction:
         self._pending.append(event)
         return event
 
+    @property
+    def source(self) -> str:
+        """Return the CloudEvents source of what is emitted."""
+        return self._source
+
+    async def fetch(self, statement: sa.TextClause, values: Mapping[str, Any]) -> Sequence[Mapping[Any, Any]]:
+        """Run a statement in this transaction and return its rows by column."""
+        return (await self.session.execute(statement, dict(values))).mappings().all()
+
+    def publish(self, event: Event[Any]) -> None:
+        """Have an event published after the commit whose row a statement of this transaction wrote."""
+        self._written.append(event)
+
     def signal(self, channel: str, payload: bytes) -> None:
         """Have ``payload`` told by Redis when this transaction has committed: a wake-up that may be missed."""
         self._signals.append((channel, payload))
@@ -51,11 +87,11 @@ class Transaction:
         """Return what was emitted so far."""
         return tuple(event.data for event in self._pending)
 
-    async def _flush(self) -> list[Event[EventData]]:
+    async def _flush(self) -> list[Event[Any]]:
         if not self._pending:
-            return []
+            return self._written
         await self.session.flush()
-        return await Outbox.write(self.session, self._pending)
+        return [*self._written, *await Outbox.write(self.session, self._pending)]
 
 
 class Database:
@@ -118,10 +154,42 @@ class Database:
                 tx = Transaction(session, self._source)
                 yield tx
                 events = await tx._flush()  # noqa: SLF001  # the two classes are one piece
-            if self._signals is not None:
-                for channel, payload in tx._signals:  # noqa: SLF001  # as above
-                    self._signals.publish(channel, payload)
+            for channel, payload in tx._signals:  # noqa: SLF001  # as above
+                self.signal(channel, payload)
             self.outbox.publish_soon(events)
+
+    @property
+    def source(self) -> str:
+        """Return the CloudEvents source of what is written here."""
+        return self._source
+
+    async def fetch(self, statement: sa.TextClause, values: Mapping[str, Any]) -> Sequence[Mapping[Any, Any]]:
+        """Run one statement as its own transaction and return its rows by column: one round trip, no session.
+
+        Raises:
+            asyncpg.PostgresError, asyncpg.InterfaceError, OSError, sqlalchemy.exc.TimeoutError: as they come.
+        """
+        query, names = positional(statement)
+        while True:
+            pooled = await self.engine.raw_connection()
+            driver: Any = pooled.driver_connection
+            if not driver.is_closed():
+                break
+            pooled.invalidate()  # the server closed it while it lay in the pool
+        try:
+            rows: list[Mapping[Any, Any]] = await driver.fetch(query, *(values[name] for name in names))
+            return rows
+        finally:
+            pooled.close()
+
+    def publish(self, event: Event[Any]) -> None:
+        """Publish a committed event soon whose row a statement wrote."""
+        self.outbox.publish_soon([event])
+
+    def signal(self, channel: str, payload: bytes) -> None:
+        """Tell ``payload`` by Redis soon: a wake-up that may be missed."""
+        if self._signals is not None:
+            self._signals.publish(channel, payload)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:

@@ -108,18 +108,15 @@ class Ledger:
     async def _commit(self, outcomes: list[Outcome]) -> None:
         ends = [one for one in outcomes if isinstance(one, fence.End)]
         backs = [one for one in outcomes if isinstance(one, fence.GiveBack)]
-        async with self._db.transaction() as tx:
-            counted = await fence.end(tx, ends, before=fence.RUNNING, gateway_url=self._gateway_url)
-            due = await fence.give_back(tx, backs)
+        counted = await fence.end(self._db, ends, before=fence.RUNNING, gateway_url=self._gateway_url)
         if counted:
             failpoints.reach("worker.committed")
-        self._bell.ring(due)
-        if counted:
             self._ended()
         for one in ends:
             result = one.result
             if result is not None and not result.stored and result.inline is not None and one.task_id in counted:
                 self._behind.write(Unstored(one.task_id, result.key, result.content_type, result.inline))
             WRITTEN.labels(one.state if one.task_id in counted else "stale").inc()
+        self._bell.ring(await fence.give_back(self._db, backs))
         for back in backs:
             WRITTEN.labels(back.outcome).inc()

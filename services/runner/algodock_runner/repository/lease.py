@@ -10,9 +10,7 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy.ext.asyncio import AsyncSession
-
-    from algodock_common.database import Transaction
+    from algodock_common.database import Writer
 
 __all__ = ["cancel_requests", "renew"]
 
@@ -29,12 +27,12 @@ WHERE id = ANY(CAST(:ids AS uuid[])) AND cancel_requested_at IS NOT NULL AND fin
 """)
 
 
-async def renew(tx: Transaction, held: Mapping[UUID, int], *, lease_s: float) -> set[UUID]:
+async def renew(to: Writer, held: Mapping[UUID, int], *, lease_s: float) -> set[UUID]:
     """Extend the leases of ``held`` (task to attempt) and return those that are still held; the rest is lost."""
-    rows = await tx.session.execute(_RENEW, {"ids": list(held), "attempts": list(held.values()), "lease_s": lease_s})
-    return {UUID(int=id_.int) for id_ in rows.scalars()}
+    rows = await to.fetch(_RENEW, {"ids": list(held), "attempts": list(held.values()), "lease_s": lease_s})
+    return {UUID(int=row["id"].int) for row in rows}
 
 
-async def cancel_requests(session: AsyncSession, ids: list[UUID]) -> list[UUID]:
+async def cancel_requests(to: Writer, ids: list[UUID]) -> list[UUID]:
     """Return those of ``ids`` whose owner asked to cancel them."""
-    return list((await session.execute(_CANCEL_REQUESTS, {"ids": ids})).scalars())
+    return [UUID(int=row["id"].int) for row in await to.fetch(_CANCEL_REQUESTS, {"ids": ids})]
