@@ -121,6 +121,17 @@ def test_dockerfiles_copy_only_what_is_there_and_what_the_builder_sees() -> None
                 assert any(source == path or source.startswith(f"{path}/") for path in seen), source
 
 
+def test_dockerfiles_differ_only_in_what_they_name() -> None:
+    """Docker has no include: what the services' files share stands in each, and must not drift apart."""
+    shapes = set()
+    for name in ("gateway", "gitea-sync", "registry", "runner"):
+        lines = (ROOT / "services" / name / "Dockerfile").read_text(encoding="utf-8").splitlines()[1:]
+        text = re.sub(r"(HTTP_PORT=|EXPOSE )\d+", r"\1…", "\n".join(lines))
+        text = re.sub(r"RUN apt-get update .*?/lists/\*\n", "", text, flags=re.DOTALL)  # what one needs of the system
+        shapes.add(text.replace(f"algodock_{name.replace('-', '_')}", "…").replace(f"services/{name}", "…"))
+    assert len(shapes) == 1, "\n---\n".join(shapes)
+
+
 def test_dockerfiles_start_modules_that_exist() -> None:
     for dockerfile in ROOT.glob("services/*/Dockerfile"):
         (module,) = re.findall(r'ENTRYPOINT \["python", "-m", "(\w+)"\]', dockerfile.read_text(encoding="utf-8"))

@@ -21,7 +21,6 @@ class Minio:
         """Declare it; nothing is started or written yet."""
         self._context = context
         self._binary = binary
-        self._endpoint = f"http://127.0.0.1:{context.port}"
 
     def prepare(self) -> None:
         """Make the folder of its buckets."""
@@ -48,12 +47,7 @@ class Minio:
 
     def environment(self) -> dict[str, str]:
         """Return ``S3_ENDPOINT`` and the keys."""
-        return {
-            "S3_ENDPOINT": self._endpoint,
-            "S3_PUBLIC_URL": self._endpoint,
-            "S3_ACCESS_KEY": self._context.secrets.s3_access_key,
-            "S3_SECRET_KEY": self._context.secrets.s3_secret_key,
-        }
+        return self._context.object_store()
 
     def is_ready(self) -> bool:
         """Say whether it takes requests."""

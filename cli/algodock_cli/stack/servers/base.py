@@ -26,6 +26,20 @@ class ServerContext:
     port: int
     secrets: Secrets
 
+    @property
+    def http_address(self) -> str:
+        """Where a server that speaks HTTP listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def object_store(self) -> dict[str, str]:
+        """Return the variables by which services find an object store here: its address and its keys."""
+        return {
+            "S3_ENDPOINT": self.http_address,
+            "S3_PUBLIC_URL": self.http_address,
+            "S3_ACCESS_KEY": self.secrets.s3_access_key,
+            "S3_SECRET_KEY": self.secrets.s3_secret_key,
+        }
+
 
 class Server(Protocol):
     """One server that is run here."""

@@ -33,7 +33,6 @@ class NanioStore:
     def __init__(self, context: ServerContext) -> None:
         """Declare it; nothing is started or written yet."""
         self._context = context
-        self._endpoint = f"http://127.0.0.1:{context.port}"
 
     def prepare(self) -> None:
         """Make the folder of its buckets."""
@@ -58,13 +57,8 @@ class NanioStore:
 
     def environment(self) -> dict[str, str]:
         """Return ``S3_ENDPOINT`` and the keys."""
-        return {
-            "S3_ENDPOINT": self._endpoint,
-            "S3_PUBLIC_URL": self._endpoint,
-            "S3_ACCESS_KEY": self._context.secrets.s3_access_key,
-            "S3_SECRET_KEY": self._context.secrets.s3_secret_key,
-        }
+        return self._context.object_store()
 
     def is_ready(self) -> bool:
         """Say whether it speaks HTTP."""
-        return s3_answers(self._endpoint)
+        return s3_answers(self._context.http_address)

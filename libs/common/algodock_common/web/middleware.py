@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from algodock_common.observability.metrics import HTTP_SERVER_SECONDS
 from algodock_common.observability.tracing import span
-from algodock_common.web.problems import problem_response, unexpected_error
+from algodock_common.web.last_resort import answered
 
 if TYPE_CHECKING:
     from prometheus_client import Histogram
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 __all__ = ["RequestMiddleware"]
 
@@ -40,12 +40,12 @@ class RequestMiddleware:
             return
         path: str = scope["path"]
         if path in _QUIET or (self._untraced and path.startswith(self._untraced)):
-            await self._guarded(scope, receive, send)
+            await self._answered(scope, receive, send)
             return
         method: str = scope["method"]
         started = perf_counter()
         with span(method, parent=_header(scope, b"traceparent"), kind="server") as handle:
-            status = await self._guarded(scope, receive, send)
+            status = await self._answered(scope, receive, send)
             route = getattr(scope.get("route"), "path", None) or "unmatched"
             if handle.recording:
                 handle.name = f"{method} {route}"
@@ -59,25 +59,8 @@ class RequestMiddleware:
                     handle.fail(f"HTTP {status}")
         _timer(method, route, status).observe(perf_counter() - started)
 
-    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> int:
-        """Run the application; an exception that nobody handled becomes a problem without traceback."""
-        status = 0
-
-        async def noting(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, noting)
-        except Exception as error:
-            if status:
-                # The head is on the wire: only a broken connection can still tell the client.
-                raise
-            problem = unexpected_error(error, path=scope["path"])
-            await problem_response(problem, instance=scope["path"])(scope, receive, noting)
-        return status
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> int:
+        return await answered(scope, receive, send, lambda noting: self._app(scope, receive, noting))
 
 
 @lru_cache(maxsize=1024)

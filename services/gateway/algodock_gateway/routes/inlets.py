@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, Self
 
-from algodock_common.errors import AlgoDockError
 from algodock_common.observability import span
-from algodock_common.web import problem_response, unexpected_error
+from algodock_common.web.last_resort import answered
 from algodock_gateway.domain import GitKeyRefused
 from algodock_gateway.domain.keys import basic_password, bearer
 from algodock_gateway.routes.headers import header_of
@@ -15,7 +14,7 @@ from algodock_gateway.routes.headers import header_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from algodock_gateway.handlers.algorithms import Algorithms
     from algodock_gateway.handlers.identity import Stamps
@@ -42,24 +41,10 @@ async def guarded(
     scope: Scope, receive: Receive, send: Send, name: str, serve: Callable[[Send], Awaitable[None]]
 ) -> None:
     """Run a raw inlet in a server span; what it raises becomes a problem document."""
-    status = 0
-
-    async def noting(message: Message) -> None:
-        nonlocal status
-        if message["type"] == "http.response.start":
-            status = message["status"]
-        await send(message)
-
     traceparent = header_of(scope, b"traceparent")
     parent = traceparent.decode("latin-1") if traceparent is not None else None
     with span(f"{scope['method']} {name}", parent=parent, kind="server") as handle:
-        try:
-            await serve(noting)
-        except Exception as error:
-            if status:
-                raise  # the head is on the wire: only a broken connection can still tell
-            problem = error if isinstance(error, AlgoDockError) else unexpected_error(error, path=scope["path"])
-            await problem_response(problem, instance=scope["path"])(scope, receive, noting)
+        status = await answered(scope, receive, send, serve)
         if handle.recording:
             handle.set(http__request__method=scope["method"], http__route=name, http__response__status_code=status)
 
