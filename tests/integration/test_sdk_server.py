@@ -89,6 +89,28 @@ def test_it_serves_and_ends_its_calls_when_it_is_stopped(start: Start) -> None:
     process.wait(10)
 
 
+def test_what_it_says_arrives_while_it_works(start: Start, tmp_path: Path) -> None:
+    process, http = start(
+        "import logging, pathlib, time\n"
+        "from algodock_sdk import progress\n"
+        "def predict():\n"
+        "    progress(0.5, 'half')\n"
+        "    logging.getLogger('mine').info('waiting')\n"
+        "    while not pathlib.Path('go').exists(): time.sleep(0.01)\n"
+        "    return {'a': 1}\n"
+    )
+    healthy(process, http)
+    seen = []
+    with http.stream("POST", "/predict", headers={"accept": "text/event-stream"}) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        for line in response.iter_lines():
+            seen += [line] if line.startswith("event") else []
+            if line == "event: log":
+                (tmp_path / "go").touch()
+    assert seen == ["event: progress", "event: log", "event: done"]
+    assert http.post("/predict").json() == {"a": 1}
+
+
 @pytest.mark.parametrize(
     ("source", "why"),
     [

@@ -13,6 +13,7 @@ from algodock_sdk.registration import Registration, RegistrationError, register
 if TYPE_CHECKING:
     from algodock_sdk.algorithm import Algorithm, AlgorithmError, load_algorithm
     from algodock_sdk.server import create_app
+    from algodock_sdk.talk import progress
 
 __all__ = [
     "Algorithm",
@@ -22,6 +23,7 @@ __all__ = [
     "__version__",
     "create_app",
     "load_algorithm",
+    "progress",
     "register",
 ]
 
@@ -32,6 +34,7 @@ _LATE = {
     "AlgorithmError": "algodock_sdk.algorithm",
     "load_algorithm": "algodock_sdk.algorithm",
     "create_app": "algodock_sdk.server",
+    "progress": "algodock_sdk.talk",
 }
 
 

@@ -19,10 +19,11 @@ from starlette.routing import Route
 
 from algodock_sdk import __version__
 from algodock_sdk.algorithm import Algorithm
-from algodock_sdk.answers import answer, is_stream, json_bytes, stream
+from algodock_sdk.answers import EVENTS, answer, is_stream, json_bytes, stream
 from algodock_sdk.bodies import read_input
 from algodock_sdk.heartbeat import Heartbeat, Load
 from algodock_sdk.problems import Problem, failure_of, trace_id_of
+from algodock_sdk.talk import Talk, current, hear_logs
 from algodock_sdk.works import Work, Works
 
 __all__ = ["create_app"]
@@ -35,6 +36,7 @@ _CANCEL_WAIT_S = 1.0  # a cancel is answered when the work has stopped, or after
 def create_app(algorithm: Algorithm, heartbeat: Heartbeat | None = None, load: Load | None = None) -> Starlette:
     """Return the ASGI application; ``heartbeat`` runs from the end of ``load`` until the shutdown."""
     service = _Service(algorithm, load or Load())
+    hear_logs()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -79,11 +81,15 @@ class _Service:
             args, kwargs = signature.bind(values)
         trace_id = trace_id_of(request.headers.get("traceparent"))
         work = self._works.begin(request.headers.get("x-algodock-task"))
+        accepts_events = EVENTS in request.headers.get("accept", "")
+        talk = Talk(logs=accepts_events)
+        current.set(talk)
         self._load.begin()
         result: Any = None
         failure: BaseException | None = None
         try:
-            result = await _while_connected(request, work, self._call(work, args, kwargs))
+            call = self._call(work, args, kwargs)
+            result = await _while_connected(request, work, call, talk if accepts_events else None)
         except (Problem, HTTPException) as error:
             failure = error
             raise
@@ -92,11 +98,19 @@ class _Service:
             _log.exception("predict failed (trace %s)", trace_id or "-")
             raise failure_of(error) from error
         finally:
-            if not is_stream(result):
+            streams = is_stream(result) or isinstance(result, asyncio.Future)
+            if not streams:
                 self._load.end(failure)
                 work.end()
-        if is_stream(result):
-            return stream(result, trace_id=trace_id, on_end=self._end_of(work), closed=lambda: work.closed)
+        if streams:
+            return stream(
+                result,
+                talk=talk,
+                trace_id=trace_id,
+                on_end=self._end_of(work),
+                runs_as=work.runs_as,
+                closed=lambda: work.closed,
+            )
         response: Response = result
         if ignored := signature.ignored(values):
             # Header values are Latin-1, names of JSON fields are not.
@@ -162,16 +176,22 @@ def _answered(value: Any) -> Any:
     return value if is_stream(value) else answer(value)
 
 
-async def _while_connected(request: Request, work: Work, call: Coroutine[Any, Any, Any]) -> Any:
+async def _while_connected(request: Request, work: Work, call: Coroutine[Any, Any, Any], talk: Talk | None) -> Any:
     """Return what ``call`` returns; cancel it when the caller hangs up, so that a cancelled task really stops.
 
-    A synchronous ``predict`` cannot be stopped in its thread; its answer is dropped.
+    A synchronous ``predict`` cannot be stopped in its thread; its answer is dropped. With ``talk``
+    a call that has said something is handed back as it is: what was said comes first.
     """
     task = asyncio.ensure_future(call)
     work.runs_as(task)
     hung_up = asyncio.ensure_future(_disconnected(request))
+    spoken = asyncio.ensure_future(talk.spoken()) if talk is not None else hung_up
+    handed_on = False
     try:
-        await asyncio.wait({task, hung_up}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, hung_up, spoken}, return_when=asyncio.FIRST_COMPLETED)
+        if talk is not None and talk.speaks and not (hung_up.done() or work.closed):
+            handed_on = True
+            return task
         if task.done() and not work.closed:
             return task.result()
         work.close()
@@ -181,7 +201,9 @@ async def _while_connected(request: Request, work: Work, call: Coroutine[Any, An
         return Response(status_code=_CLIENT_CLOSED)
     finally:
         hung_up.cancel()
-        task.cancel()
+        spoken.cancel()
+        if not handed_on:
+            task.cancel()
 
 
 async def _disconnected(request: Request) -> None:
