@@ -32,15 +32,24 @@ def test_workers_killed_at_random_moments(platform: Platform, ledger: Ledger, fi
     tasks, kills = (200, 12) if LONG else (50, 4)
     moments = random.Random(7)  # noqa: S311  # the same moments in every run
     at = []
-    submitting = threading.Thread(target=ledger.submit_many, args=(platform, tasks), kwargs={"sleep_s": 0.5})
+    killed = threading.Event()
+
+    def submit() -> None:
+        with platform.api() as api:
+            while len(ledger.submitted) < tasks or not killed.is_set():
+                ledger.submit(api, sleep_s=0.5)
+
+    submitting = threading.Thread(target=submit)
     submitting.start()
-    for number in range(kills):
-        eventually(lambda due=number: bool(ledger.running()) and len(ledger.executions) >= tasks * due // kills, 120)  # type: ignore[misc]  # bound at once
-        time.sleep(moments.uniform(0, 0.4))  # the moment is the fault
-        _kill(platform, moments.choice(WORKERS))
-        at.append(time.monotonic())
-    submitting.join()
-    assert len(ledger.submitted) == tasks
+    try:
+        for _ in range(kills):
+            eventually(ledger.running, 120)
+            time.sleep(moments.uniform(0, 0.4))  # the moment is the fault
+            _kill(platform, moments.choice(WORKERS))
+            at.append(time.monotonic())
+    finally:
+        killed.set()
+        submitting.join()
     told = ledger.check(platform)
     figures(**told, kills=kills, recovery_p95_s=round(p95(ledger.recoveries_s(at)), 2))
 
