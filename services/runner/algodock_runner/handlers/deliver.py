@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import Counter
 
+from algodock_common import failpoints
 from algodock_common.errors import AlgoDockError
 from algodock_common.observability import span
 from algodock_common.outages import is_infrastructure, is_shortage
@@ -227,7 +228,9 @@ class CallbackSender:
             return None, error.detail
         except ValueError as error:
             return None, str(error)
-        return await self._target.post(due.url, body, headers), ""
+        answer = await self._target.post(due.url, body, headers)
+        failpoints.reach("callback.sent")
+        return answer, ""
 
 
 def _count(deliveries: Sequence[Delivery]) -> None:
