@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
@@ -72,7 +72,8 @@ class Transaction:
 
     async def fetch(self, statement: sa.TextClause, values: Mapping[str, Any]) -> Sequence[Mapping[Any, Any]]:
         """Run a statement in this transaction and return its rows by column."""
-        return (await self.session.execute(statement, dict(values))).mappings().all()
+        result = cast("sa.CursorResult[Any]", await self.session.execute(statement, dict(values)))
+        return result.mappings().all() if result.returns_rows else []
 
     def publish(self, event: Event[Any]) -> None:
         """Have an event published after the commit whose row a statement of this transaction wrote."""
@@ -127,7 +128,7 @@ class Database:
                 },
             },
         )
-        self.outbox = Outbox(self.engine, bus)
+        self.outbox = Outbox(self.engine, bus, run=self.fetch)
 
     async def start(self) -> None:
         """Start the outbox's relay."""

@@ -1,7 +1,7 @@
 """Transactional outbox: events leave after the commit that they tell of, and survive any crash.
 
-Each is published right after its commit and its row marked, in batches; the relay only sweeps up
-what a crash or an absent broker left behind. Rows stay for a while after that: when the broker lost
+Each is published right after its commit and its row marked a little later, many at once; the relay only
+sweeps up what a crash or an absent broker left behind. Rows stay for a while after that: when the broker lost
 what it held, they are published again, with the same ids and sequences.
 """
 
@@ -21,7 +21,7 @@ from algodock_common.events.flow import FLOW
 from algodock_common.outages import is_infrastructure
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -34,6 +34,7 @@ log = structlog.get_logger()
 SWEEP_INTERVAL_S = 2.0
 SWEEP_AFTER_S = 3.0
 TIDY_INTERVAL_S = 30.0
+MARK_EVERY_S = 0.25
 BATCH = 500
 BACKLOG = Gauge("algodock_outbox_swept_last", "Events that the last sweep of the outbox found")
 
@@ -51,13 +52,29 @@ def _mark(ids: Sequence[int]) -> sa.Update:
     return sa.update(outbox).where(outbox.c.id.in_(ids)).values(published_at=sa.func.now())
 
 
+_MARK = sa.text("""
+WITH lazily AS (SELECT set_config('synchronous_commit', 'off', true))
+UPDATE outbox SET published_at = now() FROM lazily WHERE id = ANY(CAST(:ids AS bigint[]))
+""")
+"""A mark that a crash of PostgreSQL loses costs a second delivery, which consumers expect anyway."""
+
+
 class Outbox:
     """The outbox of one service in one process."""
 
-    def __init__(self, engine: AsyncEngine, bus: Bus | None) -> None:
-        """Without a bus events stay in the table, as in tests that look at them there."""
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        bus: Bus | None,
+        *,
+        run: Callable[[sa.TextClause, Mapping[str, Any]], Awaitable[object]],
+    ) -> None:
+        """Without a bus events stay in the table, as in tests that look at them there; ``run`` runs one statement."""
         self._engine = engine
         self._bus = bus
+        self._run_one = run
+        self._published: list[int] = []
+        self._to_mark = asyncio.Event()
         self._queue: asyncio.Queue[Event[Any]] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -81,6 +98,7 @@ class Outbox:
             self._bus.when_lost(self.publish_again)
             self._tasks = [
                 asyncio.create_task(self._publish_committed(), name="outbox"),
+                asyncio.create_task(self._keep_marking(), name="outbox-marks"),
                 asyncio.create_task(self._regularly(self._sweep_all, SWEEP_INTERVAL_S), name="outbox-relay"),
                 asyncio.create_task(self._regularly(self.tidy, TIDY_INTERVAL_S), name="outbox-tidy"),
             ]
@@ -91,6 +109,8 @@ class Outbox:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await self._mark_published()
 
     async def sweep(self) -> int:
         """Publish what lies in the table for longer than a direct publish takes; return how many went."""
@@ -138,12 +158,26 @@ class Outbox:
                 events.append(self._queue.get_nowait())
             try:
                 answers = await self._bus.publish_many(events)  # type: ignore[union-attr]  # only started with a bus
-                done = [event.sequence for event, error in zip(events, answers, strict=True) if error is None]
-                if done:
-                    async with self._engine.begin() as connection:
-                        await connection.execute(_mark(done))
+                self._published += [e.sequence for e, error in zip(events, answers, strict=True) if error is None]
+                self._to_mark.set()
             except Exception as error:  # noqa: BLE001  # the rows are still there: the relay takes over
                 log.warning("outbox_left_to_relay", events=len(events), error=repr(error))
+
+    async def _keep_marking(self) -> None:
+        while True:
+            await self._to_mark.wait()
+            await asyncio.sleep(MARK_EVERY_S)  # one statement for all that is published meanwhile
+            await self._mark_published()
+
+    async def _mark_published(self) -> None:
+        ids, self._published = self._published, []
+        self._to_mark.clear()
+        if not ids:
+            return
+        try:
+            await self._run_one(_MARK, {"ids": ids})
+        except Exception as error:  # noqa: BLE001  # whatever it is, the relay publishes them again
+            log.warning("outbox_left_to_relay", events=len(ids), error=repr(error))
 
     async def _sweep_all(self) -> None:
         while await self.sweep() == BATCH:

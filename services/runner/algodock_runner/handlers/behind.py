@@ -23,7 +23,7 @@ from algodock_runner.domain.retry import backoff_s
 from algodock_runner.repository import results
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
     from uuid import UUID
 
     from algodock_common.database import Database
@@ -165,15 +165,11 @@ class Behind:
         while self._written:
             batch = self._written[:NOTED_AT_ONCE]
             try:
-                await self._note(batch)
+                await results.stored(self._db, batch)
             except BaseException:
                 self._to_note.set()
                 raise
             del self._written[: len(batch)]
-
-    async def _note(self, batch: Sequence[Unstored]) -> None:
-        async with self._db.transaction() as tx:
-            await results.stored(tx, batch)
 
     async def _keep_sweeping(self) -> None:
         while True:

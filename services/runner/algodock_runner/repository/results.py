@@ -11,7 +11,7 @@ from algodock_runner.domain.tasks import Unstored, is_small_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from algodock_common.database import Transaction
+    from algodock_common.database import Transaction, Writer
 
 __all__ = ["stored", "unstored"]
 
@@ -23,8 +23,9 @@ ORDER BY finished_at LIMIT :limit FOR UPDATE SKIP LOCKED
 """)
 
 _STORED = sa.text("""
+WITH lazily AS (SELECT set_config('synchronous_commit', 'off', true))
 UPDATE tasks SET result_stored_at = now(), result_inline = CASE WHEN s.small THEN result_inline END
-FROM unnest(CAST(:ids AS uuid[]), CAST(:small AS bool[])) AS s (id, small)
+FROM lazily, unnest(CAST(:ids AS uuid[]), CAST(:small AS bool[])) AS s (id, small)
 WHERE tasks.id = s.id AND result_key IS NOT NULL AND result_stored_at IS NULL
 """)
 
@@ -35,8 +36,11 @@ async def unstored(tx: Transaction, *, older_than_s: float, limit: int) -> list[
     return [Unstored(**row) for row in rows.mappings()]
 
 
-async def stored(tx: Transaction, written: Sequence[Unstored]) -> None:
-    """Note that their objects are there; of their bytes the rows keep what is small JSON."""
+async def stored(to: Writer, written: Sequence[Unstored]) -> None:
+    """Note that their objects are there; of their bytes the rows keep what is small JSON.
+
+    A note that a crash of PostgreSQL loses costs another write of the same object.
+    """
     if written:
         small = [is_small_json(one.content_type, one.data) for one in written]
-        await tx.session.execute(_STORED, {"ids": [one.task_id for one in written], "small": small})
+        await to.fetch(_STORED, {"ids": [one.task_id for one in written], "small": small})
