@@ -171,7 +171,7 @@ async def test_one_that_answers_a_gigabyte(platform: Platform, status: bytes) ->
     async def flood(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal written
         writer.write(b"HTTP/1.1 " + status + b" X\r\ncontent-length: 1073741824\r\n\r\n")
-        for _ in range(16_384):
+        for _part in range(16_384):
             writer.write(bytes(65_536))
             await writer.drain()
             written += 65_536

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy as sa
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook
 
@@ -21,6 +25,7 @@ from .receiving import Receiver, due_now, finished
 if TYPE_CHECKING:
     from .conftest import Platform
 
+NEW = "whsec_bmV3LW5ldy1uZXctbmV3LW5ldy1uZXc="
 SECRET = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtMTIzNA=="
 
 
@@ -101,16 +106,82 @@ async def test_the_schedule_has_an_end(platform: Platform, receiver: Receiver) -
     assert (await stands(platform)).state == "failed"
 
 
-async def test_retry_after_counts(platform: Platform, receiver: Receiver) -> None:
+def _in_an_hour() -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "wait_s"),
+    [
+        ("1000", 1000),
+        (_in_an_hour, 3600),
+        ("9" * 50, 86_400),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 86_400),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 5),
+        ("soon", 5),
+        ("-5", 5),
+        ("\u0664", 5),
+        ("", 5),
+    ],
+)
+async def test_retry_after_counts(platform: Platform, receiver: Receiver, retry_after: Any, wait_s: float) -> None:
+    value = retry_after() if callable(retry_after) else retry_after
+
     async def later(_: web.Request) -> web.StreamResponse:
-        return web.Response(status=429, headers={"retry-after": "1000"})
+        return web.Response(status=429, headers={"retry-after": value})
 
     receiver.answers = [later]
     await finished(platform, receiver.url)
     async with platform.sender() as sender:
         await sender.send_due()
         await sender.idle()
-    assert 990 < (await stands(platform)).wait_s < 1001
+        waits = (await stands(platform)).wait_s
+    assert wait_s - 10 < waits < 1.2 * wait_s + 1
+
+
+async def test_both_secrets_sign_while_one_is_rotated(platform: Platform, receiver: Receiver) -> None:
+    platform.gateway.secrets["key-1"] = (NEW, SECRET)
+    await finished(platform, receiver.url)
+    async with platform.sender() as sender:
+        await sender.send_due()
+        await sender.idle()
+    ((headers, raw),) = receiver.got
+    for secret in (NEW, SECRET):
+        assert Webhook(secret).verify(raw, headers)["type"] == "task.finished"
+
+
+async def test_a_secret_that_cannot_be_read_spends_no_attempt(platform: Platform, receiver: Receiver) -> None:
+    platform.gateway.secrets["key-1"] = ("whsec_!",)
+    await finished(platform, receiver.url)
+    async with platform.sender() as sender:
+        await sender.send_due()
+        await sender.idle()
+    row = await stands(platform)
+    assert (row.state, row.attempts, row.last_error) == ("pending", 0, "the callback secret is not base64")
+    assert not receiver.got
+
+
+async def test_one_whose_key_is_gone_is_never_sent_unsigned(platform: Platform, receiver: Receiver) -> None:
+    platform.gateway.secrets.clear()
+    await finished(platform, receiver.url)
+    async with platform.sender() as sender:
+        await sender.send_due()
+        await sender.idle()
+    row = await stands(platform)
+    assert (row.state, row.attempts) == ("pending", 1)
+    assert "no callback secret any more" in row.last_error
+    assert not receiver.got
+
+
+async def test_targets_take_turns_however_many_wait_for_one(platform: Platform, receiver: Receiver) -> None:
+    many = [await finished(platform, receiver.url) for _ in range(6)]
+    await finished(platform, receiver.url.replace("127.0.0.1", "localhost"))
+    async with platform.sender(at_once=2) as sender:
+        assert await sender.send_due() == 2
+        await sender.idle()
+    first = {headers["host"].split(":")[0]: headers["webhook-id"] for headers, _ in receiver.got}
+    assert set(first) == {"127.0.0.1", "localhost"}
+    assert first["127.0.0.1"] == f"msg_{many[0].hex}"  # the oldest
 
 
 async def test_gone_disables_all_that_is_pending_for_the_address(platform: Platform, receiver: Receiver) -> None:
@@ -200,17 +271,68 @@ async def test_no_attempt_is_spent_while_the_secret_cannot_be_asked_for(platform
     assert not receiver.got
 
 
-async def test_a_callback_whose_sender_died_is_sent_by_another(platform: Platform, receiver: Receiver) -> None:
-    await finished(platform, receiver.url)
-    async with platform.sender() as dying:
-        dying._deliver = lambda _: asyncio.sleep(0)  # type: ignore[assignment,method-assign]  # killed in between
-        assert await dying.send_due() == 1
-    async with platform.sender() as sender:
-        assert await sender.send_due() == 0  # the lease of the first one holds
+RECORDING = """
+SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INSERT INTO callback_deliveries%'
+"""
+
+SENDER = """
+import asyncio
+from algodock_common.database import Database
+from algodock_common.settings import DatabaseSettings
+from algodock_runner.clients.callback_target import HttpCallbackTarget
+from algodock_runner.clients.gateway import FakeGateway
+from algodock_runner.handlers.deliver import CallbackSender
+from algodock_runner.settings import CallbackSettings
+
+async def main():
+    settings, gateway = CallbackSettings(allow_private=True), FakeGateway()
+    gateway.secrets["key-1"] = ("whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtMTIzNA==",)
+    target = HttpCallbackTarget(settings.destinations, timeout_s=10)
+    await target.start()
+    db = Database(DatabaseSettings(), schema="runner", source="/runner")
+    await CallbackSender(db, gateway, target, settings=settings, gateway_url="http://gateway.test").start()
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_one_whose_sender_is_killed_before_it_is_recorded_is_delivered_again_with_the_same_id(
+    platform: Platform, receiver: Receiver
+) -> None:
+    id_ = await finished(platform, receiver.url)
+    asked, locked = asyncio.Event(), asyncio.Event()
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        asked.set()
+        await locked.wait()
+        return web.Response(status=204)
+
+    receiver.answers = [answer]
+    sender = await asyncio.create_subprocess_exec(sys.executable, "-c", SENDER)
+    try:
+        await asyncio.wait_for(asked.wait(), 40)
+        async with platform.db.transaction() as tx:
+            await tx.session.execute(sa.text("SELECT 1 FROM callbacks FOR UPDATE"))  # nobody can record it
+            locked.set()
+            await platform.eventually(lambda: platform.rows(RECORDING), seconds=30)
+            sender.kill()
+            await sender.wait()
+    finally:
+        if sender.returncode is None:
+            sender.kill()
+            await sender.wait()
+    row = await stands(platform)
+    assert (row.state, row.attempts) == ("pending", 1)
+    async with platform.sender() as other:
+        assert await other.send_due() == 0  # the lease of the first one holds
+        assert 0 < row.wait_s < 26
         await due_now(platform)
-        assert await sender.send_due() == 1
-        await sender.idle()
-    assert len(receiver.got) == 1
+        assert await other.send_due() == 1
+        await other.idle()
+    assert [headers["webhook-id"] for headers, _ in receiver.got] == [f"msg_{id_.hex}"] * 2
+    assert receiver.got[0][1] == receiver.got[1][1]
+    assert (await stands(platform)).state == "delivered"
 
 
 async def test_a_private_address_is_not_called(platform: Platform, receiver: Receiver) -> None:

@@ -147,8 +147,8 @@ def _filter(
     return {
         "algorithm": algorithm,
         "url": to,
-        "since": since and since.astimezone().isoformat(),
-        "until": until and until.astimezone().isoformat(),
+        "since": since.astimezone().isoformat() if since else None,
+        "until": until.astimezone().isoformat() if until else None,
     }
 
 
