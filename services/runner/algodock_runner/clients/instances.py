@@ -10,6 +10,7 @@ import aiohttp
 
 from algodock_common.errors import PROBLEM_CONTENT_TYPE
 from algodock_common.observability import current_traceparent, span
+from algodock_common.outages import is_infrastructure
 from algodock_common.storage import BINARY
 from algodock_runner.clients.answers import Answer, AttemptFailed, receive
 from algodock_runner.clients.streams import EVENTS, LINES, receive_stream
@@ -139,7 +140,10 @@ class HttpInstances:
             reason = task_error("Timeout", f"no answer within {call.timeout_s:g} s", HTTPStatus.GATEWAY_TIMEOUT)
             raise CallFailed(Failure(Kind.TRANSIENT, reason), sent=True) from error
         except (aiohttp.ClientError, OSError) as error:
-            reason = task_error(CONNECTION_LOST, f"the connection broke before the answer was whole: {error!r}")
+            if isinstance(error, aiohttp.ClientError) or is_infrastructure(error):
+                reason = task_error(CONNECTION_LOST, f"the connection broke before the answer was whole: {error!r}")
+            else:  # the disk, for one: not the instance's fault
+                reason = task_error(type(error).__name__, f"the answer cannot be kept on the worker's machine: {error}")
             raise CallFailed(Failure(Kind.TRANSIENT, reason), sent=True) from error
         finally:
             if not isinstance(body, bytes):

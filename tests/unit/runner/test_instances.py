@@ -1,0 +1,59 @@
+"""Calls of instances that end badly: whose fault it was is said rightly."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from algodock_runner.clients.http_pool import HttpPool
+from algodock_runner.clients.instances import Call, CallFailed, HttpInstances
+from algodock_runner.domain.retry import CONNECTION_LOST, Kind
+
+LARGE = 3 * 2**20
+"""More than a worker holds in memory, so that it goes to a file."""
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[HttpPool]:
+    pool = HttpPool(4)
+    await pool.start()
+    yield pool
+    await pool.stop()
+
+
+async def failure_of(pool: HttpPool, *, promised: int, sent: int) -> CallFailed:
+    """Call an instance that promises an answer of so many bytes and sends so many."""
+
+    async def instance(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: image/png\r\ncontent-length: %d\r\n\r\n" % promised)
+        writer.write(b"x" * sent)
+        await writer.drain()
+        writer.close()
+
+    call = Call(uuid4(), 1, b"{}", "application/json", timeout_s=20, max_answer_bytes=2 * LARGE)
+    async with await asyncio.start_server(instance, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(CallFailed) as failed:
+            await HttpInstances(pool).predict(f"http://127.0.0.1:{port}", call)
+    return failed.value
+
+
+async def test_a_connection_that_breaks_is_lost(pool: HttpPool) -> None:
+    failed = await failure_of(pool, promised=100, sent=10)
+    assert (failed.failure.kind, failed.failure.error.type) == (Kind.TRANSIENT, CONNECTION_LOST)
+
+
+async def test_an_answer_that_finds_no_room_here_is_no_lost_connection(
+    pool: HttpPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the folder of temporary files is gone, which a full disk is like."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    failed = await failure_of(pool, promised=LARGE, sent=LARGE)
+    assert (failed.failure.kind, failed.failure.error.type) == (Kind.TRANSIENT, "FileNotFoundError")
+    assert "cannot be kept on the worker's machine" in failed.failure.error.message
