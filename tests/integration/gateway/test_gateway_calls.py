@@ -156,6 +156,7 @@ async def test_an_answer_without_a_body_keeps_its_status_and_the_connection(worl
         ("HEAD", b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n", 200),
         ("GET", b"HTTP/1.1 204 No Content\r\n\r\n", 204),
         ("GET", b'HTTP/1.1 304 Not Modified\r\netag: "x"\r\n\r\n', 304),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\ncontent-length: 99\r\n\r\n", 304),
         ("POST", answer(b""), 200),
     ):
         upstream = await world.upstream(answering(response), routed=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -142,9 +143,26 @@ async def test_a_body_past_what_is_held_is_streamed_whole(world: World) -> None:
     assert taken(world) == 0
 
 
+async def test_a_short_body_past_the_limit_is_413_and_reaches_nobody(world: World) -> None:
+    upstream = await world.upstream(answering(answer()), max_body_bytes=100)
+    async with caller(world) as (reader, writer):
+        writer.write(request(body=b"x" * 101))
+        assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 413 ")
+        writer.write(request(body=b"x" * 100))
+        assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 200 ")
+    assert (taken(world), len(upstream.requests)) == (1, 1)
+
+
 async def test_requests_sent_before_their_answers_are_answered_in_order(world: World) -> None:
+    overtaking = asyncio.Event()
+
     async def echo(_: Upstream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while (got := await read_request(reader)) is not None:
+            if got.body == b"0":  # time for a later one to be answered first, if it were sent
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(overtaking.wait(), 0.3)
+            else:
+                overtaking.set()
             writer.write(answer(got.body))
 
     await world.upstream(echo)
@@ -177,6 +195,7 @@ async def test_an_answer_in_parts_or_of_unknown_length_is_handed_over(world: Wor
     async with world.client() as client, client.stream("GET", "/ai/echo/x") as got:
         seen.set()  # the head is here before the body was sent
         assert await got.aread() == b"onetwo"
+        assert "content-length" in got.headers or got.headers["transfer-encoding"] == "chunked"
     assert taken(world) == 1
     await world.idle()
     record = await world.record()
@@ -184,7 +203,7 @@ async def test_an_answer_in_parts_or_of_unknown_length_is_handed_over(world: Wor
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
-async def test_an_answer_without_a_body_is_handed_over(world: World, status: str) -> None:
+async def test_an_answer_without_a_body_ends_with_its_head(world: World, status: str) -> None:
     await world.upstream(answering(f"HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n".encode()))
     async with world.client() as client:
         got = await client.get("/ai/echo/x")

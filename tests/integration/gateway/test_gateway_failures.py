@@ -71,8 +71,19 @@ async def test_once_something_was_sent_no_other_instance_is_tried(world: World) 
         b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nx: " + b"y" * 70_000 + b"\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ncontent-len",
+        b"HTTP/1.1 799 Odd\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: a\x01b\r\ncontent-length: 0\r\n\r\n",
     ],
-    ids=["no-http", "two-lengths", "length-and-chunks", "switching", "endless-head", "half-a-head"],
+    ids=[
+        "no-http",
+        "two-lengths",
+        "length-and-chunks",
+        "switching",
+        "endless-head",
+        "half-a-head",
+        "no-status",
+        "control-characters",
+    ],
 )
 async def test_an_answer_that_is_no_answer_is_502(world: World, nonsense: bytes) -> None:
     await world.upstream(answering(nonsense, close=True))

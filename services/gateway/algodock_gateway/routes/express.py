@@ -8,7 +8,7 @@ anything, or hands the call over with what it holds. ``docs/decisions/0045`` has
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from algodock_common.observability import span
 from algodock_gateway.clients.upstream import CallerGone
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from algodock_gateway.routes.ai import AiInlet
 
 __all__ = ["Caller", "ExpressCall", "ExpressLane"]
-
-_PLAIN: Final = frozenset(range(200, 600)) - {204, 304}
-"""Statuses of answers that have a body and a status line."""
 
 
 class Caller(Protocol):
@@ -157,13 +154,12 @@ class ExpressCall:
             if name == b"content-length":
                 length = value
             head += (name, b": ", value, b"\r\n")
-        status = connection.status
-        if not connection.complete or length is None or status not in _PLAIN or not self._caller.writable:
+        if not connection.complete or length is None or not self._caller.writable:
             self.hand_over()
             return
         body = connection.take()
         call = sent.call
-        call.status = call.passed.status = status
+        call.status = call.passed.status = status = connection.status
         call.passed.sent = len(body)
         self._caller.answer(status, head, body)
         self._lane.end(sent, self._method)

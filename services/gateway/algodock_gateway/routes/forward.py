@@ -124,7 +124,7 @@ async def pass_answer(
             {
                 "type": "http.response.start",
                 "status": connection.status,
-                "headers": answer_headers(connection.headers),
+                "headers": answer_headers(connection.headers, connection.status),
             }
         )
         if connection.complete:

@@ -48,6 +48,9 @@ _NOT_FORWARDED: Final = _HOP_BY_HOP | {
 NOT_ANSWERED: Final = _HOP_BY_HOP | {b"date", b"server"}
 """Headers of an answer that stay here; the gateway's own server writes date and server."""
 
+_WITHOUT_BODY: Final = frozenset({204, 304})
+_NOT_ANSWERED_WITHOUT_BODY: Final = NOT_ANSWERED | {b"content-length"}
+
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 _PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close"})
@@ -142,9 +145,13 @@ def _drop_named(parts: list[bytes], named: bytes) -> None:
             index += 4
 
 
-def answer_headers(headers: Headers) -> Headers:
-    """Return the headers of an instance's answer that the caller gets."""
-    return [pair for pair in headers if pair[0] not in NOT_ANSWERED]
+def answer_headers(headers: Headers, status: int) -> Headers:
+    """Return the headers of an instance's answer that the caller gets.
+
+    A 204 or 304 may say how long a body would have been; the server would wait for it.
+    """
+    held = _NOT_ANSWERED_WITHOUT_BODY if status in _WITHOUT_BODY else NOT_ANSWERED
+    return [pair for pair in headers if pair[0] not in held]
 
 
 def declared_length(value: bytes | None) -> int | None:

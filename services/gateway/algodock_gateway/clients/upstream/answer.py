@@ -15,6 +15,7 @@ HEAD_BYTES: Final = 64 * 1024
 
 _INFORMATIONAL: Final = 200  # below it an answer is only an announcement
 _SWITCHING: Final = 101
+_LAST: Final = 599
 
 
 class Answer:
@@ -77,6 +78,8 @@ class Answer:
         self.status = self._parser.get_status_code()
         if self.status < _INFORMATIONAL:
             return
+        if self.status > _LAST:
+            raise BadAnswer(f"there is no status {self.status}")
         self._head_done = True
         if self._head_only:  # the parser expects a body that will not come, so this connection ends here
             self.complete = True
