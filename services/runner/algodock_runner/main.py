@@ -43,7 +43,9 @@ def api(settings: Settings) -> FastAPI:
     from algodock_runner.handlers.inlet import Inlet
     from algodock_runner.handlers.look import Desk
     from algodock_runner.handlers.reconcile import Reconciler
+    from algodock_runner.handlers.rerun import Reruns
     from algodock_runner.handlers.submit import Submission
+    from algodock_runner.handlers.sweeper import Sweeper
     from algodock_runner.routes import router
     from algodock_runner.subscribers import subscribe_api
 
@@ -62,13 +64,16 @@ def api(settings: Settings) -> FastAPI:
     submission = Submission(
         db, store, catalogue, bell, depths, limits=settings.tasks, callbacks=settings.callbacks, gateway_url=gateway_url
     )
+    reruns = Reruns(db, store, submission)
     subscribe_api(bus, inlet=Inlet(db, submission, gateway), catalogue=catalogue)
     reconciler = Reconciler(db, bell, catalogue, gateway_url=gateway_url)
+    sweeper = Sweeper(db, store, settings=settings.tasks)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.submission = submission
         app.state.file_submission = FileSubmission(submission, store)
+        app.state.reruns = reruns
         app.state.callbacks = CallbackDesk(db)
         app.state.cancels = CancelRequests(db, gateway_url=gateway_url)
         app.state.desk = Desk(db, store, limits=settings.tasks, gateway_url=gateway_url)
@@ -77,7 +82,7 @@ def api(settings: Settings) -> FastAPI:
             stack.push_async_callback(to_registry.close)
             stack.push_async_callback(store.close)
             await migrate(settings.database, schema=SCHEMA, migrations=MIGRATIONS)
-            for part in (bucket, signals, bus, db, bell, depths, reconciler):  # ended in the opposite order
+            for part in (bucket, signals, bus, db, bell, depths, reconciler, sweeper):  # ended in the opposite order
                 await part.start()
                 stack.push_async_callback(part.stop)
             yield

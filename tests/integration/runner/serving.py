@@ -12,6 +12,7 @@ import httpx
 from algodock_common.settings import HttpSettings, LogSettings, SecretSettings, TelemetrySettings
 from algodock_common.web import IDENTITY_HEADER, Identity, service_app, sign_identity
 from algodock_runner.handlers.files import FileSubmission
+from algodock_runner.handlers.rerun import Reruns
 from algodock_runner.routes import router
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ async def served(platform: Platform, *, owner: str = "key-1") -> AsyncIterator[h
     app.include_router(router)
     app.state.submission = platform.submission
     app.state.file_submission = FileSubmission(platform.submission, platform.store)
+    app.state.reruns = Reruns(platform.db, platform.store, platform.submission)
     app.state.desk = platform.desk
     identity = sign_identity(Identity(owner, "somebody"), os.environ["IDENTITY_PRIVATE_KEY"])
     headers = {"authorization": f"Bearer {settings.secrets.service_token()}", IDENTITY_HEADER: identity}

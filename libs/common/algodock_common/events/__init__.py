@@ -16,6 +16,7 @@ from algodock_common.events.task import (
     TaskReady,
     TaskRequest,
     TaskRequested,
+    TaskRerun,
     TaskState,
 )
 
@@ -43,5 +44,6 @@ __all__ = [
     "TaskReady",
     "TaskRequest",
     "TaskRequested",
+    "TaskRerun",
     "TaskState",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,11 +19,27 @@ __all__ = [
     "TaskReady",
     "TaskRequest",
     "TaskRequested",
+    "TaskRerun",
     "TaskState",
 ]
 
 TaskState = Literal["accepted", "queued", "running", "succeeded", "failed", "cancelled", "expired"]
 TASK_TERMINAL_STATES: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "expired"})
+
+
+_Version = Annotated[
+    str | None,
+    Field(
+        pattern=r"^[0-9a-fA-F]{7}[0-9a-fA-F-]{0,57}$",
+        description="only this release: its id, or the beginning of its commit (at least 7 characters)",
+    ),
+]
+_CallbackUrl = Annotated[
+    str | None, Field(max_length=2048, pattern=r"^https?://", description="gets the signed task.finished")
+]
+_IdempotencyKey = Annotated[
+    str | None, Field(min_length=1, max_length=255, description="the same again is the same task")
+]
 
 
 class TaskRequest(BaseModel):
@@ -47,25 +63,33 @@ class TaskRequest(BaseModel):
     )
 
     algorithm: str = Field(min_length=1, max_length=63, description="the algorithm's name")
-    version: str | None = Field(
-        default=None,
-        pattern=r"^[0-9a-fA-F]{7}[0-9a-fA-F-]{0,57}$",
-        description="only this release: its id, or the beginning of its commit (at least 7 characters)",
-    )
+    version: _Version = None
     input: Any = Field(default=None, description="the body of its predict, as it stands")
     params: dict[str, Any] | None = Field(default=None, description="merged over an input that is an object")
-    callback_url: str | None = Field(
-        default=None, max_length=2048, pattern=r"^https?://", description="gets the signed task.finished"
-    )
-    idempotency_key: str | None = Field(
-        default=None, min_length=1, max_length=255, description="the same again is the same task"
-    )
+    callback_url: _CallbackUrl = None
+    idempotency_key: _IdempotencyKey = None
     priority: int = Field(default=0, ge=-100, le=100, description="higher goes first")
     not_before: datetime | None = Field(default=None, description="not to be begun earlier")
     deadline: datetime | None = Field(default=None, description="expired, when it has not begun by then")
     timeout: float | None = Field(default=None, gt=0, le=86_400, description="seconds one attempt may take")
     max_attempts: int = Field(default=3, ge=1, le=20, description="first attempt and retries together")
     metadata: dict[str, str] = Field(default_factory=dict, description="comes back with the result")
+
+
+class TaskRerun(BaseModel):
+    """What shall be different when a task is run again: the body of ``POST /api/v1/tasks/{id}/rerun``.
+
+    What is not named stays as it was; ``params`` are merged over the input, a ``version`` or ``callback_url``
+    of null takes the old one away.
+    """
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"version": "3f1c9d2"}]})
+
+    version: _Version = None
+    input: Any = Field(default=None, description="in place of the old one")
+    params: dict[str, Any] | None = Field(default=None, description="merged over the input")
+    callback_url: _CallbackUrl = None
+    idempotency_key: _IdempotencyKey = None
 
 
 class TaskRequested(TaskRequest, EventData):

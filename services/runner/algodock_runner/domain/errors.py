@@ -24,6 +24,7 @@ __all__ = [
     "ResultGone",
     "TaskEnded",
     "TaskHasNoResult",
+    "TaskInputGone",
     "TaskInputTooLarge",
     "UnknownAlgorithm",
     "UnknownCaller",
@@ -107,6 +108,13 @@ class IdempotencyConflict(Conflict):
 
     title = "Idempotency key reused"
     code = "idempotency-conflict"
+
+
+class TaskInputGone(Conflict):
+    """What the task ran on has been removed."""
+
+    title = "Task input gone"
+    code = "task-input-gone"
 
 
 class TaskEnded(Conflict):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from algodock_common.events import TaskRequest
 
-__all__ = ["JSON", "NewTask", "StoredBody", "input_key", "merged_input", "new_task"]
+__all__ = ["JSON", "NewTask", "StoredBody", "check_text", "encode", "input_key", "merged_input", "new_task"]
 
 JSON = "application/json"
 METADATA_ENTRIES = 64
@@ -68,7 +68,6 @@ def new_task(
     traceparent: str | None,
     default_key: str | None = None,
     stored: StoredBody | None = None,
-    rerun_of: UUID | None = None,
 ) -> NewTask:
     """Check ``request`` and make the task of it.
 
@@ -79,7 +78,7 @@ def new_task(
         InvalidTask: params and input do not merge, a text cannot be stored, or a number is no JSON.
     """
     for name, text in _texts(request):
-        _check_text(name, text)
+        check_text(name, text)
     _check_metadata(request.metadata)
     not_before, deadline = _utc(request.not_before), _utc(request.deadline)
     if not_before and deadline and deadline <= not_before:
@@ -90,7 +89,7 @@ def new_task(
         owner=owner,
         algorithm=request.algorithm,
         version=request.version.lower() if request.version else None,
-        body=_encode(merged_input(request)) if stored is None else b"",
+        body=encode(merged_input(request)) if stored is None else b"",
         body_key=None if stored is None else input_key(stored.task_id),
         content_type=JSON if stored is None else stored.content_type,
         request_hash=_request_hash(request, b"" if stored is None else stored.digest),
@@ -103,7 +102,6 @@ def new_task(
         metadata=request.metadata,
         callback_url=request.callback_url,
         traceparent=traceparent,
-        rerun_of=rerun_of,
     )
 
 
@@ -134,10 +132,16 @@ def _request_hash(request: TaskRequest, files: bytes) -> bytes:
     for name in ("not_before", "deadline"):
         if said.get(name) is not None:
             said[name] = _utc(said[name]).isoformat()  # type: ignore[union-attr]  # it is not None
-    return hashlib.sha256(_encode(said, sort_keys=True) + files).digest()
+    return hashlib.sha256(encode(said, sort_keys=True) + files).digest()
 
 
-def _encode(value: object, *, sort_keys: bool = False) -> bytes:
+def encode(value: object, *, sort_keys: bool = False) -> bytes:
+    """Return the JSON of a value.
+
+    Raises:
+        InvalidTask: a number is no JSON, or it is nested too deeply.
+    """
+
     def dump(*, ensure_ascii: bool) -> str:
         return json.dumps(value, allow_nan=False, separators=(",", ":"), sort_keys=sort_keys, ensure_ascii=ensure_ascii)
 
@@ -164,8 +168,12 @@ def _texts(request: TaskRequest) -> list[tuple[str, str]]:
     return found
 
 
-def _check_text(name: str, text: str) -> None:
-    """Refuse what PostgreSQL cannot store: NUL, and halves of surrogate pairs."""
+def check_text(name: str, text: str) -> None:
+    """Refuse what PostgreSQL cannot store: NUL, and halves of surrogate pairs.
+
+    Raises:
+        InvalidTask: ``name``'s text has one.
+    """
     try:
         text.encode()
     except UnicodeEncodeError as error:

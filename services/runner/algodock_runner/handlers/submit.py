@@ -80,7 +80,6 @@ class Submission:
         owner: str,
         default_key: str | None = None,
         stored: StoredBody | None = None,
-        rerun_of: UUID | None = None,
     ) -> Made:
         """Accept ``request`` for ``owner`` (an API key's id).
 
@@ -94,7 +93,18 @@ class Submission:
             UnknownAlgorithm: nobody knows what should run it.
             IdempotencyConflict: the key was used for another request.
         """
-        task = self._checked(request, owner=owner, default_key=default_key, stored=stored, rerun_of=rerun_of)
+        return await self._accept_one(self._checked(request, owner=owner, default_key=default_key, stored=stored))
+
+    async def accept(self, task: NewTask) -> Made:
+        """Accept a task that was made of something else than a request.
+
+        Raises:
+            AlgoDockError: as ``submit``.
+        """
+        self._check(task)
+        return await self._accept_one(task)
+
+    async def _accept_one(self, task: NewTask) -> Made:
         (made,) = await self._accept([task])
         if isinstance(made, AlgoDockError):
             raise made
@@ -134,22 +144,23 @@ class Submission:
         owner: str,
         default_key: str | None = None,
         stored: StoredBody | None = None,
-        rerun_of: UUID | None = None,
     ) -> NewTask:
-        if request.callback_url is not None:
-            self._callbacks.destinations.check_url(request.callback_url)
         task = new_task(
             request,
             owner=owner,
             traceparent=current_traceparent(),
             default_key=default_key,
             stored=stored,
-            rerun_of=rerun_of,
         )
+        self._check(task)
+        return task
+
+    def _check(self, task: NewTask) -> None:
+        if task.callback_url is not None:
+            self._callbacks.destinations.check_url(task.callback_url)
         if len(task.body) > self._limits.max_input_bytes:
             msg = f"The input is {len(task.body)} bytes, {self._limits.max_input_bytes} are allowed."
             raise TaskInputTooLarge(msg)
-        return task
 
     async def _accept(self, tasks: Sequence[NewTask]) -> list[Made | AlgoDockError]:
         """Accept the tasks of one owner; what is wrong with one of them is its answer."""

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from algodock_common.errors import BadRequest, PayloadTooLarge
-from algodock_common.events import TaskRequest
+from algodock_common.events import TaskRequest, TaskRerun
 from algodock_runner.domain.errors import InvalidTask
 
 if TYPE_CHECKING:
     from fastapi import Request
 
-__all__ = ["ENVELOPE_BYTES", "check_length", "json_of", "read", "task_request", "task_requests"]
+__all__ = ["ENVELOPE_BYTES", "check_length", "json_of", "read", "task_request", "task_requests", "task_rerun"]
 
 ENVELOPE_BYTES = 256 * 1024
 """What a request may have beside its input: the keys, the metadata, white space."""
 
 BATCH_TASKS = 1000
+Model = TypeVar("Model", bound=BaseModel)
 _SHOWN = 3
 _LISTED = 20
 
@@ -70,15 +71,17 @@ def task_request(document: Any) -> TaskRequest:
     Raises:
         InvalidTask: it is none; the problem has the paths of what is wrong.
     """
-    try:
-        return TaskRequest.model_validate(document)
-    except ValidationError as error:
-        found = [
-            {"path": ".".join(map(str, one["loc"])) or "body", "message": one["msg"]}
-            for one in error.errors()[:_LISTED]
-        ]
-        detail = "; ".join(f"{one['path']}: {one['message']}" for one in found[:_SHOWN])
-        raise InvalidTask(detail, errors=found) from error
+    return _validated(TaskRequest, document)
+
+
+def task_rerun(body: bytes) -> TaskRerun:
+    """Return what a rerun shall have different; an empty body says nothing.
+
+    Raises:
+        BadRequest: it is no JSON.
+        InvalidTask: it says something else.
+    """
+    return _validated(TaskRerun, json_of(body) if body.strip() else {})
 
 
 def task_requests(document: dict[str, Any]) -> list[TaskRequest | InvalidTask]:
@@ -98,6 +101,18 @@ def task_requests(document: dict[str, Any]) -> list[TaskRequest | InvalidTask]:
         except InvalidTask as error:
             requests.append(error)
     return requests
+
+
+def _validated(model: type[Model], document: Any) -> Model:
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        found = [
+            {"path": ".".join(map(str, one["loc"])) or "body", "message": one["msg"]}
+            for one in error.errors()[:_LISTED]
+        ]
+        detail = "; ".join(f"{one['path']}: {one['message']}" for one in found[:_SHOWN])
+        raise InvalidTask(detail, errors=found) from error
 
 
 def _too_large(limit: int) -> PayloadTooLarge:

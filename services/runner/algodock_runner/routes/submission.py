@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import aclosing
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from fastapi import APIRouter, Request, Response, status
 
@@ -12,13 +13,23 @@ from algodock_common.errors import AlgoDockError, PayloadTooLarge, problem_of
 from algodock_common.web import current_identity
 from algodock_runner.domain.errors import InvalidTask
 from algodock_runner.domain.files import TASK_PART, Part
-from algodock_runner.routes.bodies import ENVELOPE_BYTES, check_length, json_of, read, task_request, task_requests
+from algodock_runner.routes.access import Owner
+from algodock_runner.routes.bodies import (
+    ENVELOPE_BYTES,
+    check_length,
+    json_of,
+    read,
+    task_request,
+    task_requests,
+    task_rerun,
+)
 from algodock_runner.routes.parts import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from algodock_runner.handlers.files import FileSubmission
+    from algodock_runner.handlers.rerun import Reruns
     from algodock_runner.handlers.submit import Made, Submission
 
 __all__ = ["router"]
@@ -43,6 +54,15 @@ async def submit(request: Request) -> Response:
     if isinstance(document, dict) and "tasks" in document:
         return _many(await submission.submit_all(task_requests(document), owner=owner))
     return _one(await submission.submit(task_request(document), owner=owner))
+
+
+@router.post("/{task_id}/rerun", status_code=status.HTTP_202_ACCEPTED, response_model=None)
+async def rerun(request: Request, task_id: UUID, visible_to: Owner) -> Response:
+    """Run a task again: 202 with a new task, or 200 with the one of the same idempotency key and body."""
+    owner = (await current_identity(request)).key_id
+    reruns: Reruns = request.app.state.reruns
+    wanted = task_rerun(await read(request, request.app.state.settings.tasks.max_input_bytes + ENVELOPE_BYTES))
+    return _one(await reruns.rerun(task_id, wanted, visible_to=visible_to, owner=owner))
 
 
 async def _with_files(request: Request, owner: str, limit: int, submission: Submission) -> Made:
