@@ -141,6 +141,17 @@ async def test_a_listing_has_all_below_a_prefix_by_key(case: Case) -> None:
     assert list(await case.store.list(case.key("none"))) == []
 
 
+async def test_a_listing_is_read_in_pages(case: Case) -> None:
+    keys = [case.key(name) for name in ("a/1", "a/2", "a-b", "b", "c/d/e")]
+    for key in keys:
+        await case.store.put(key, b"x")
+    read: list[str] = []
+    while page := await case.store.list(case.prefix, after=read[-1] if read else "", limit=2):
+        assert len(page) <= 2
+        read += [info.key for info in page]
+    assert read == sorted(keys)
+
+
 @pytest.mark.parametrize(
     "chunks", [(), (b"one", b"", b"two"), (b"a" * (5 * MIB), b"b"), (b"c" * (7 * MIB + 3), b"d" * (6 * MIB))]
 )

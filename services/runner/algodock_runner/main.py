@@ -38,6 +38,7 @@ def api(settings: Settings) -> FastAPI:
     from algodock_runner.handlers.callbacks import CallbackDesk
     from algodock_runner.handlers.cancel_requests import CancelRequests
     from algodock_runner.handlers.catalogue import Catalogue
+    from algodock_runner.handlers.dead_letters import DeadLetters
     from algodock_runner.handlers.depth import QueueDepths
     from algodock_runner.handlers.files import FileSubmission
     from algodock_runner.handlers.inlet import Inlet
@@ -67,13 +68,13 @@ def api(settings: Settings) -> FastAPI:
     reruns = Reruns(db, store, submission)
     subscribe_api(bus, inlet=Inlet(db, submission, gateway), catalogue=catalogue)
     reconciler = Reconciler(db, bell, catalogue, gateway_url=gateway_url)
-    sweeper = Sweeper(db, store, settings=settings.tasks)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.submission = submission
         app.state.file_submission = FileSubmission(submission, store)
         app.state.reruns = reruns
+        app.state.dead_letters = DeadLetters(db, reruns, submission, bus)
         app.state.callbacks = CallbackDesk(db)
         app.state.cancels = CancelRequests(db, gateway_url=gateway_url)
         app.state.desk = Desk(db, store, limits=settings.tasks, gateway_url=gateway_url)
@@ -82,7 +83,16 @@ def api(settings: Settings) -> FastAPI:
             stack.push_async_callback(to_registry.close)
             stack.push_async_callback(store.close)
             await migrate(settings.database, schema=SCHEMA, migrations=MIGRATIONS)
-            for part in (bucket, signals, bus, db, bell, depths, reconciler, sweeper):  # ended in the opposite order
+            for part in (
+                bucket,
+                signals,
+                bus,
+                db,
+                bell,
+                depths,
+                reconciler,
+                Sweeper(db, store, settings=settings.tasks),
+            ):  # ended in the opposite order
                 await part.start()
                 stack.push_async_callback(part.stop)
             yield

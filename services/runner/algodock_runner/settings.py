@@ -33,6 +33,11 @@ class TaskSettings(BaseSettings):
     max_result_bytes: int = Field(default=100 * MIB, ge=1)
     longest_wait_s: float = Field(default=86_400, gt=0, description="without a deadline a waiting task expires then")
     result_link_s: float = Field(default=3600, gt=0, description="how long a link to a result works")
+    keep_days: float = Field(default=0, ge=0, description="finished tasks are removed after so long; 0: never")
+    sweep_every_s: float = Field(default=30, gt=0, description="between two looks for results that may go")
+    orphan_age_s: float = Field(
+        default=6 * 3600, gt=0, description="what no task names is removed from the object store when it is older"
+    )
 
 
 class WorkerSettings(BaseSettings):

@@ -134,6 +134,7 @@ class Platform:
     desk: Desk
     cancels: CancelRequests
     inlet: Inlet
+    catalogue: Catalogue
     reconciler: Reconciler
     algorithm: Algorithm
     limits: TaskSettings
@@ -316,6 +317,7 @@ async def platform(database: Database, algorithm: Algorithm) -> AsyncIterator[Pl
         cancels=CancelRequests(database, gateway_url=GATEWAY_URL),
         desk=Desk(database, store, limits=limits, gateway_url=GATEWAY_URL),
         inlet=Inlet(database, submission, gateway),
+        catalogue=catalogue,
         reconciler=Reconciler(database, bell, catalogue, gateway_url=GATEWAY_URL),
         algorithm=algorithm,
         limits=limits,

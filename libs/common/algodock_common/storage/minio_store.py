@@ -12,6 +12,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar, cast
 from urllib.parse import urlsplit
@@ -145,12 +146,14 @@ class MinioObjectStore:
         except ObjectNotFound:
             return
 
-    async def list(self, prefix: str = "") -> Sequence[ObjectInfo]:
-        """Return the objects whose keys begin with ``prefix``, by key."""
+    async def list(self, prefix: str = "", *, after: str = "", limit: int | None = None) -> Sequence[ObjectInfo]:
+        """Return the objects whose keys begin with ``prefix``, by key: the first ``limit`` behind ``after``."""
 
         def read() -> Sequence[ObjectInfo]:
-            found = self._client.list_objects(self._bucket, prefix=prefix or None, recursive=True)
-            return sorted((_info(item) for item in found), key=lambda info: info.key)
+            found = self._client.list_objects(
+                self._bucket, prefix=prefix or None, recursive=True, start_after=after or None
+            )
+            return sorted((_info(item) for item in islice(found, limit)), key=lambda info: info.key)
 
         return await self._call(read, prefix)
 

@@ -104,8 +104,8 @@ class ObjectStore(Protocol):
         """Remove an object; without one, nothing happens."""
         ...
 
-    async def list(self, prefix: str = "") -> Sequence[ObjectInfo]:
-        """Return the objects whose keys begin with ``prefix``, by key."""
+    async def list(self, prefix: str = "", *, after: str = "", limit: int | None = None) -> Sequence[ObjectInfo]:
+        """Return the objects whose keys begin with ``prefix``, by key: the first ``limit`` behind ``after``."""
         ...
 
     async def presigned_get(self, key: str, expires_s: float) -> str:

@@ -99,14 +99,15 @@ class FakeObjectStore:
         self._reach(key)
         self._objects.pop(key, None)
 
-    async def list(self, prefix: str = "") -> Sequence[ObjectInfo]:
+    async def list(self, prefix: str = "", *, after: str = "", limit: int | None = None) -> Sequence[ObjectInfo]:
         """Return the objects whose keys begin with ``prefix``, by key; as S3 does, without metadata."""
         self._reach()
-        return [
+        found = [
             ObjectInfo(key=key, size=info.size, etag=info.etag, modified_at=info.modified_at)
             for key, info in sorted((key, stored.info) for key, stored in self._objects.items())
-            if key.startswith(prefix)
+            if key.startswith(prefix) and key > after
         ]
+        return found[:limit]
 
     async def presigned_get(self, key: str, expires_s: float) -> str:
         """Return a link that only :meth:`follow` can read."""

@@ -14,7 +14,7 @@ __all__ = ["KnownAlgorithm"]
 
 @dataclass(frozen=True, slots=True)
 class KnownAlgorithm:
-    """An algorithm as the gateway last told of it: ``state`` as in ``algorithm.events``, ``limits`` as its owner set."""
+    """An algorithm as the gateway last told of it: ``state`` as in ``algorithm.events``, ``limits`` its owner's."""
 
     id: UUID
     name: str

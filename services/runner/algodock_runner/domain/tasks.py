@@ -111,6 +111,8 @@ class Result:
     state: TaskState
     stored: StoredResult | None
     error: dict[str, Any] | None
+    removed_at: datetime | None = None
+    by_age: bool = False
 
 
 class CallbackView(BaseModel):
@@ -148,6 +150,9 @@ class TaskView(BaseModel):
     error: TaskError | None
     metadata: dict[str, str]
     callback: CallbackView | None
+    config_version: int | None = None
+    position: int | None = None
+    estimated_start_at: datetime | None = None
 
     @property
     def ended(self) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from algodock_runner.domain.errors import TaskHasNoResult, UnknownTask
+from algodock_runner.domain.errors import ResultGone, TaskHasNoResult, UnknownTask
+from algodock_runner.domain.queue import estimated_start
 from algodock_runner.domain.timeline import Timeline, transitions
-from algodock_runner.repository import tasks, timeline
+from algodock_runner.repository import queue, tasks, timeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,15 +33,21 @@ class Desk:
         self._limits = limits
         self._gateway_url = gateway_url
 
-    async def get(self, task_id: UUID, *, owner: str | None) -> TaskView:
-        """Return one task.
+    async def get(self, task_id: UUID, *, owner: str | None, place: bool = False) -> TaskView:
+        """Return one task; with ``place`` one that waits says where in the queue, and about when it begins.
 
         Raises:
             UnknownTask: there is none that ``owner`` may see.
         """
         async with self._db.read() as session:
-            view = await tasks.find(session, task_id, owner=owner, gateway_url=self._gateway_url)
-        return _known(view, task_id)
+            found = await tasks.find(session, task_id, owner=owner, gateway_url=self._gateway_url)
+            view = _known(found, task_id)
+            waits = place and view.state == "queued"
+            stands = await queue.place(session, task_id, view.algorithm) if waits else None
+        if stands is None:
+            return view
+        start = estimated_start(stands)
+        return view.model_copy(update={"position": stands.position, "estimated_start_at": start})
 
     async def list(self, wanted: tasks.Filter) -> list[TaskView]:
         """Return a page of tasks, newest first."""
@@ -77,12 +84,18 @@ class Desk:
         Raises:
             UnknownTask: there is no such task.
             TaskHasNoResult: it has not succeeded; the detail says how it stands.
+            ResultGone: it was removed; the detail says when and why.
         """
         async with self._db.read() as session:
             result = _known(await tasks.result_of(session, task_id, owner=owner), task_id)
         if result.stored is None:
             msg = f"The task is {result.state} and has no result."
             raise TaskHasNoResult(msg, state=result.state, error=result.error)
+        if result.removed_at is not None:
+            why = "its time was over" if result.by_age else "newer results of the algorithm filled its quota"
+            msg = f"The result was removed at {result.removed_at:%Y-%m-%d %H:%M:%S} UTC: {why}."
+            reason = "age" if result.by_age else "quota"
+            raise ResultGone(msg, reason=reason, removed_at=result.removed_at.isoformat(), bytes=result.stored.size)
         return result.stored
 
     async def link(self, result: StoredResult) -> str:

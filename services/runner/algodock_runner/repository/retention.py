@@ -45,7 +45,7 @@ _DUE = sa.text("SELECT name, CAST(limits AS text) AS limits FROM algorithms WHER
 
 _APPLY = sa.text(f"""
 WITH batch AS (
-    SELECT id, {expires("t.finished_at")} AS expires_at
+    SELECT t.id, {expires("t.finished_at")} AS expires_at
     FROM tasks t JOIN algorithms a ON a.name = t.algorithm
     WHERE t.algorithm = :algorithm AND t.id > :after AND t.result_key IS NOT NULL AND t.result_removed_at IS NULL
     ORDER BY t.id LIMIT {BATCH} FOR UPDATE OF t SKIP LOCKED
@@ -100,7 +100,7 @@ WITH gone AS (
     ORDER BY id LIMIT {BATCH} FOR UPDATE SKIP LOCKED
 )
 DELETE FROM tasks USING gone WHERE tasks.id = gone.id
-RETURNING body_key, CASE WHEN result_removed_at IS NULL THEN result_key END AS result_key
+RETURNING CASE WHEN result_removed_at IS NULL THEN result_key END
 """)  # noqa: S608
 
 _NAMED = sa.text("""
@@ -116,10 +116,10 @@ WHERE EXISTS (SELECT 1 FROM tasks WHERE body_key = o.key)
 
 @dataclass(frozen=True, slots=True)
 class Old:
-    """The objects of a task that was removed; its input may be another task's, too."""
+    """How many tasks were removed, and the keys of their results."""
 
-    body_key: str | None
-    result_key: str | None
+    tasks: int
+    results: list[str]
 
 
 async def limits_due(tx: Transaction) -> tuple[str, str] | None:
@@ -156,10 +156,10 @@ async def beyond_quota(tx: Transaction, algorithm: str) -> list[str]:
     return list((await tx.session.execute(_BEYOND_QUOTA, {"algorithm": algorithm})).scalars())
 
 
-async def old(tx: Transaction, *, before: UUID, keep_s: float) -> list[Old]:
+async def old(tx: Transaction, *, before: UUID, keep_s: float) -> Old:
     """Remove tasks that finished more than ``keep_s`` seconds ago; ``before`` is an id of that time."""
-    rows = await tx.session.execute(_OLD, {"before": before, "keep_s": keep_s})
-    return [Old(**row) for row in rows.mappings()]
+    keys = list((await tx.session.execute(_OLD, {"before": before, "keep_s": keep_s})).scalars())
+    return Old(len(keys), [key for key in keys if key is not None])
 
 
 async def named(tx: Transaction, keys: Sequence[str], ids: Sequence[UUID], attempts: Sequence[int | None]) -> set[str]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 import sqlalchemy as sa
 
 from algodock_runner.domain.tasks import Result, StoredResult, TaskView
 
 if TYPE_CHECKING:
-    from uuid import UUID
+    from collections.abc import Mapping
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,9 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["OWN_COLUMNS", "VIEW", "Filter", "find", "listed", "lock", "result_of"]
 
+ID_SKEW: Final = timedelta(hours=1)
+
 OWN_COLUMNS = """
     t.id, t.state, t.algorithm, t.attempt, t.max_attempts, t.priority, t.version, t.rerun_of,
-    t.idempotency_key, t.release_id, t.commit,
+    t.idempotency_key, t.release_id, t.commit, t.config_version,
     t.created_at, t.not_before, t.deadline, t.started_at, t.finished_at, t.cancel_requested_at,
     t.result_key, t.result_content_type, t.result_bytes, t.error, t.metadata
 """
@@ -36,7 +42,9 @@ FROM tasks t LEFT JOIN callbacks c ON c.task_id = t.id
 _FIND = sa.text(VIEW + "WHERE t.id = :id AND (CAST(:owner AS text) IS NULL OR t.owner = :owner)")
 
 _RESULT = sa.text("""
-SELECT state, result_key, result_content_type, result_bytes, result_inline, result_stored_at, error FROM tasks
+SELECT state, result_key, result_content_type, result_bytes, result_inline, result_stored_at, error,
+    result_removed_at, coalesce(result_expires_at <= result_removed_at, false) AS by_age
+FROM tasks
 WHERE id = :id AND (CAST(:owner AS text) IS NULL OR owner = :owner)
 """)
 
@@ -47,13 +55,21 @@ SELECT state, attempt FROM tasks WHERE id = :id AND (CAST(:owner AS text) IS NUL
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which tasks to list; ``owner`` None: everybody's. ``after`` is the last id of the page before."""
+    """Which tasks to list; ``owner`` None: everybody's. ``after`` is the last id of the page before.
+
+    ``since`` (inclusive) and ``until`` are about when a task was accepted; of ``metadata`` every pair
+    must be the task's own.
+    """
 
     owner: str | None = None
     algorithm: str | None = None
     state: TaskState | None = None
     after: UUID | None = None
     limit: int = 50
+    since: datetime | None = None
+    until: datetime | None = None
+    idempotency_key: str | None = None
+    metadata: Mapping[str, str] | None = None
 
 
 async def find(session: AsyncSession, task_id: UUID, *, owner: str | None, gateway_url: str) -> TaskView | None:
@@ -69,12 +85,28 @@ async def listed(session: AsyncSession, wanted: Filter, *, gateway_url: str) -> 
         "algorithm": "t.algorithm = :algorithm",
         "state": "t.state = :state",
         "after": "t.id < :after",
+        # Ids begin with the time that they were made at, which a skewed clock may put an hour off.
+        "since": "t.created_at >= :since AND t.id >= :since_id",
+        "until": "t.created_at < :until AND t.id < :until_id",
+        "idempotency_key": "t.idempotency_key = :idempotency_key",
+        "metadata": "t.metadata @> CAST(:metadata AS jsonb)",
     }
     values = {name: getattr(wanted, name) for name in conditions if getattr(wanted, name) is not None}
     where = " AND ".join(conditions[name] for name in values) or "true"
     statement = sa.text(f"{VIEW} WHERE {where} ORDER BY t.id DESC LIMIT :limit")
+    if wanted.since is not None:
+        values["since_id"] = _id_at(wanted.since - ID_SKEW)
+    if wanted.until is not None:
+        values["until_id"] = _id_at(wanted.until + ID_SKEW)
+    if wanted.metadata is not None:
+        values["metadata"] = json.dumps(dict(wanted.metadata))
     rows = await session.execute(statement, values | {"limit": wanted.limit})
     return [TaskView.of(row, gateway_url=gateway_url) for row in rows.mappings()]
+
+
+def _id_at(moment: datetime) -> UUID:
+    """Return the lowest UUIDv7 that can have been made at a moment."""
+    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
 
 
 async def result_of(session: AsyncSession, task_id: UUID, *, owner: str | None) -> Result | None:
@@ -89,7 +121,7 @@ async def result_of(session: AsyncSession, task_id: UUID, *, owner: str | None) 
         inline=row["result_inline"],
         stored=row["result_stored_at"] is not None,
     )
-    return Result(row["state"], stored or None, row["error"])
+    return Result(row["state"], stored or None, row["error"], row["result_removed_at"], row["by_age"])
 
 
 async def lock(tx: Transaction, task_id: UUID, *, owner: str | None) -> tuple[TaskState, int] | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends
 
 from algodock_common.web import require_service_token
-from algodock_runner.routes import callbacks, control, reading, submission, timeline
+from algodock_runner.routes import callbacks, control, dead_letters, reading, submission, timeline
 
 __all__ = ["router"]
 
 router = APIRouter(prefix="/internal", dependencies=[Depends(require_service_token)])
-for noun in (callbacks, submission, timeline, reading, control):
+for noun in (callbacks, submission, timeline, reading, control, dead_letters):
     router.include_router(noun.router)
