@@ -14,6 +14,7 @@ from algodock_gateway.routes.api import (
     keys,
     registry,
     services,
+    submitting,
     task_events,
     tasks,
 )
@@ -66,6 +67,7 @@ def make_api(  # noqa: PLR0913  # keyword-only handlers
     router.include_router(algorithms.make_router(algorithms_handler))
     router.include_router(services.make_router(services_handler, algorithms_handler, relay, peers.deployer))
     router.include_router(deploying.make_router(deploying_handler, stamps, url=url, max_upload_bytes=max_upload_bytes))
+    router.include_router(submitting.make_router(stamps, relay, peers.runner))
     router.include_router(tasks.make_router(tasks_handler, stamps, relay, peers.runner))
     router.include_router(task_events.make_router(task_events_handler, stamps, relay, peers.runner))
     router.include_router(callbacks.make_router(stamps, relay, peers.runner))

@@ -1,16 +1,20 @@
-"""``/api/v1/tasks``: submitted to and read from the runner; the long poll is held here."""
+"""``/api/v1/tasks``: read from the runner; the long poll is held here."""
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
+from pydantic import BaseModel, Field
 
-from algodock_common.events import TaskRequest, TaskState
+from algodock_common.errors import BadRequest
+from algodock_common.events import TaskState
 from algodock_common.identifiers import AlgorithmName
-from algodock_gateway.routes.api.answers import Problem, TaskAnswer
+from algodock_gateway.routes.api.answers import TaskAnswer
 from algodock_gateway.routes.gatekeeper import Caller
 from algodock_gateway.routes.relay import Relayed
 
@@ -19,35 +23,62 @@ if TYPE_CHECKING:
     from algodock_gateway.handlers.tasks import Tasks
     from algodock_gateway.routes.relay import Peer, Relay
 
-__all__ = ["make_router"]
+__all__ = ["TaskQuery", "make_router"]
 
-SUBMIT_S = 60.0
+
+class TaskQuery(BaseModel):
+    """Which tasks to list; all that is given must hold."""
+
+    algorithm: AlgorithmName | None = None
+    state: TaskState | None = None
+    mine: bool | None = Field(default=None, description="only those of this key, also for an administrator")
+    since: datetime | None = Field(default=None, description="accepted then or later; UTC where no zone is given")
+    until: datetime | None = Field(default=None, description="accepted before")
+    idempotency_key: str | None = None
+    metadata: list[str] = Field(default=[], description="`key=value`; all that are given must be the task's own")
+    limit: int = Field(default=50, ge=1, le=200)
+    after: UUID | None = Field(default=None, description="`next` of the page before")
+
+    def asked(self) -> dict[str, Any]:
+        """Return the runner's query.
+
+        Raises:
+            BadRequest: a piece of metadata is no pair.
+        """
+        query = self.model_dump(mode="json", exclude={"metadata", "since", "until"})
+        for name in ("since", "until"):
+            given: datetime | None = getattr(self, name)
+            if given is not None:
+                query[name] = (given if given.tzinfo else given.replace(tzinfo=UTC)).isoformat()
+        if self.metadata:
+            query["metadata"] = json.dumps(dict(map(_pair, self.metadata)))
+        return query
+
+
+def _pair(given: str) -> tuple[str, str]:
+    key, sign, value = given.partition("=")
+    if not sign:
+        msg = f"metadata is given as key=value, not as {given[:100]!r}."
+        raise BadRequest(msg)
+    return key, value
 
 
 def make_router(tasks: Tasks, stamps: Stamps, relay: Relay, runner: Peer) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/tasks", tags=["tasks"])
 
-    @router.post("", status_code=202, response_class=Response, openapi_extra=_BODY, responses=_SUBMITTED)
-    async def submit(caller: Caller) -> Response:
-        """Submit a task: 202; with the same idempotency key and body the same task, with another body 409."""
-        return Relayed(relay, runner, "/internal/tasks", identity=stamps.of(caller), timeout_s=SUBMIT_S)
-
     @router.get("", response_class=Response)
-    async def all_tasks(
-        caller: Caller,
-        algorithm: AlgorithmName | None = None,
-        state: TaskState | None = None,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
-        after: UUID | None = None,
-    ) -> Response:
+    async def all_tasks(wanted: Annotated[TaskQuery, Query()], caller: Caller) -> Response:
         """List tasks, newest first."""
-        query = {"algorithm": algorithm, "state": state, "limit": limit, "after": after}
-        return Relayed(relay, runner, "/internal/tasks", query=query, identity=stamps.of(caller))
+        return Relayed(relay, runner, "/internal/tasks", query=wanted.asked(), identity=stamps.of(caller))
 
     @router.get("/{task_id}")
     async def get(task_id: UUID, caller: Caller, wait: Annotated[float, Query(ge=0)] = 0) -> TaskAnswer:
-        """Return a task; with `wait` (seconds, at most 60) as soon as it has ended."""
+        """Return a task; with `wait` (seconds, at most 60) as soon as it has ended.
+
+        A waiting one says its `position` among its algorithm's and about when it starts, a running
+        one its last `progress`.
+        """
         return TaskAnswer.model_validate(await tasks.get(task_id, identity=stamps.of(caller), wait_s=min(wait, 60)))
 
     @router.get("/{task_id}/result", response_class=Response)
@@ -66,13 +97,3 @@ def make_router(tasks: Tasks, stamps: Stamps, relay: Relay, runner: Peer) -> API
         return Relayed(relay, runner, f"/internal/tasks/{task_id}/cancel", identity=stamps.of(caller))
 
     return router
-
-
-_BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": TaskRequest.model_json_schema()}}}
-}
-_SUBMITTED: dict[int | str, dict[str, Any]] = {
-    200: {"model": TaskAnswer, "description": "It was submitted before"},
-    202: {"model": TaskAnswer, "description": "Accepted: a committed row"},
-    409: {"model": Problem, "description": "The idempotency key was used with another body"},
-}
