@@ -144,7 +144,7 @@ def create_app(settings: Settings) -> Edge:
             algorithms_handler=algorithms,
             services_handler=services,
             deploying_handler=deploying,
-            tasks_handler=Tasks(runner, finished),
+            tasks_handler=Tasks(runner, finished, events.live),
             task_events_handler=events,
             callback_secrets=callback_secrets,
             registry_client=HttpRegistry(clients.registry),

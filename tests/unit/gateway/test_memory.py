@@ -50,7 +50,7 @@ async def test_a_change_between_looking_and_waiting_is_not_missed() -> None:
     class Runner:
         state = "running"
 
-        async def task(self, task_id: object, *, identity: str) -> dict[str, object]:
+        async def task(self, task_id: object, *, identity: str, place: bool = False) -> dict[str, object]:  # noqa: ARG002  # nobody asks for it
             seen = self.state
             self.state = "succeeded"
             waiters.wake(str(task_id))  # it ends just after it was read
@@ -69,7 +69,7 @@ async def test_a_poll_is_answered_by_the_signal_without_another_read() -> None:
     class Runner:
         reads = 0
 
-        async def task(self, task_id: object, *, identity: str) -> dict[str, object]:
+        async def task(self, task_id: object, *, identity: str, place: bool = False) -> dict[str, object]:  # noqa: ARG002  # as above
             self.reads += 1
             ended = {"id": str(task_id), "state": "succeeded", "seen_by": identity}
             asyncio.get_running_loop().call_soon(waiters.wake, str(task_id), ended)
@@ -85,7 +85,7 @@ async def test_a_signal_is_for_nobody_who_may_not_read_the_task() -> None:
     waiters = Waiters()
 
     class Runner:
-        async def task(self, task_id: object, *, identity: str) -> dict[str, object]:  # noqa: ARG002  # nobody may
+        async def task(self, task_id: object, *, identity: str, place: bool = False) -> dict[str, object]:  # noqa: ARG002  # nobody may
             waiters.wake(str(task_id), {"id": str(task_id), "state": "succeeded"})
             raise NotFound("There is no such task.")
 

@@ -79,8 +79,9 @@ class FakeRunner:
         """Have no tasks."""
         self.tasks: dict[UUID, JsonObject] = {}
 
-    async def task(self, task_id: UUID, *, identity: str) -> JsonObject:
+    async def task(self, task_id: UUID, *, identity: str, place: bool = False) -> JsonObject:
         """Return one task."""
+        del place  # nobody waits here
         if not identity or task_id not in self.tasks:
             msg = f"no task {task_id}"
             raise NotFound(msg)

@@ -102,8 +102,8 @@ class Forge(Protocol):
 class Runner(Protocol):
     """Tasks."""
 
-    async def task(self, task_id: UUID, *, identity: str) -> JsonObject:
-        """Return one task that the identity may see.
+    async def task(self, task_id: UUID, *, identity: str, place: bool = False) -> JsonObject:
+        """Return one task that the identity may see; with ``place`` also where in the queue it waits.
 
         Raises:
             NotFound: there is none.
@@ -114,7 +114,7 @@ class Runner(Protocol):
 class TaskHistory(Protocol):
     """What happens to tasks."""
 
-    async def task(self, task_id: UUID, *, identity: str) -> JsonObject:
+    async def task(self, task_id: UUID, *, identity: str, place: bool = False) -> JsonObject:
         """As ``Runner``."""
         ...
 
@@ -199,9 +199,11 @@ class HttpRunner:
         """Keep the client; nothing is sent."""
         self._client = client
 
-    async def task(self, task_id: UUID, *, identity: str) -> JsonObject:
+    async def task(self, task_id: UUID, *, identity: str, place: bool = False) -> JsonObject:
         """Return one task that the identity may see."""
-        return _object(await self._client.get(f"/internal/tasks/{task_id}", identity=identity), "runner")
+        params = {"place": "1"} if place else None
+        answer = await self._client.get(f"/internal/tasks/{task_id}", identity=identity, params=params)
+        return _object(answer, "runner")
 
     async def timeline(self, task_id: UUID, *, identity: str, after: int) -> JsonObject:
         """Return a task's steps behind number ``after``."""

@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from algodock_common.web import IDENTITY_HEADER, current_identity
 from algodock_runner.handlers.look import Desk
 
-__all__ = ["ADMIN", "Owner", "TheDesk"]
+__all__ = ["ADMIN", "Own", "Owner", "TheDesk"]
 
 ADMIN = "admin"
 
@@ -27,5 +27,11 @@ def _desk(request: Request) -> Desk:
     return found
 
 
+async def _own(request: Request) -> str | None:
+    """Return who the caller is; None for a service that asks for itself."""
+    return (await current_identity(request)).key_id if IDENTITY_HEADER in request.headers else None
+
+
 Owner = Annotated[str | None, Depends(_visible_owner)]
+Own = Annotated[str | None, Depends(_own)]
 TheDesk = Annotated[Desk, Depends(_desk)]

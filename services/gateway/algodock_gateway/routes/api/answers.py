@@ -158,6 +158,9 @@ class TaskAnswer(BaseModel):
     algorithm: str
     attempt: int
     result_url: str | None = None
+    position: int | None = Field(default=None, description="among its algorithm's due tasks; 1 is the next")
+    estimated_start_at: datetime | None = None
+    progress: dict[str, Any] | None = Field(default=None, description="what its algorithm said last, while it runs")
 
 
 class TransitionAnswer(BaseModel):
