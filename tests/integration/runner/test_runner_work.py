@@ -408,7 +408,7 @@ async def test_a_zombies_late_write_changes_nothing(platform: Platform, claimed_
     late = fence.End(view.id, zombie.attempt, "failed", error=None)
     back = fence.GiveBack(view.id, zombie.attempt, "failed", wait_s=9, spent=True)
     async with platform.db.transaction() as tx:
-        assert await fence.end(tx, [late], before=fence.RUNNING, gateway_url="") == set()
+        assert await fence.end(tx, [late], before=fence.RUNNING, gateway_url="") == {}
         assert await fence.give_back(tx, [back]) == set()
     assert await platform.task(view.id) == before
     assert not await platform.emitted("task.finished")

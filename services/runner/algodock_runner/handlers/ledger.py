@@ -38,7 +38,7 @@ class Ledger:
     def __init__(
         self, db: Database, bell: Bell, behind: Behind, *, gateway_url: str, ended: Callable[[], None]
     ) -> None:
-        """``ended`` is called after tasks ended: their callbacks are due."""
+        """``ended`` is called when tasks ended whose callbacks are due."""
         self._db = db
         self._bell = bell
         self._behind = behind
@@ -111,6 +111,7 @@ class Ledger:
         counted = await fence.end(self._db, ends, before=fence.RUNNING, gateway_url=self._gateway_url)
         if counted:
             failpoints.reach("worker.committed")
+        if any(counted.values()):
             self._ended()
         for one in ends:
             result = one.result

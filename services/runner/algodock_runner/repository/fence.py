@@ -158,14 +158,14 @@ SELECT DISTINCT algorithm FROM returned WHERE wakes_at IS NULL
 """)
 
 
-async def end(to: Writer, ends: Sequence[End], *, before: Sequence[TaskState], gateway_url: str) -> set[UUID]:
-    """End tasks that are in a state of ``before``, with their events and callbacks; return which ones were.
+async def end(to: Writer, ends: Sequence[End], *, before: Sequence[TaskState], gateway_url: str) -> dict[UUID, bool]:
+    """End tasks that are in a state of ``before``, with their events and callbacks.
 
-    ``task.finished`` is written by the same statement and leaves after its commit, as event and as signal, so
-    nobody hears of an end that did not happen.
+    Return which ones were, and of each whether a callback is due. ``task.finished`` is written by the same
+    statement and leaves after its commit, as event and as signal, so nobody hears of an end that did not happen.
     """
     if not ends:
-        return set()
+        return {}
     results = [one.result for one in ends]
     rows = await to.fetch(
         _END,
@@ -192,11 +192,11 @@ async def end(to: Writer, ends: Sequence[End], *, before: Sequence[TaskState], g
             "type": TaskFinished.event_type(),
         },
     )
-    counted = set()
+    counted = {}
     for row in rows:
         to.publish(_Finished.model_validate_json(row["event"]).model_copy(update={"sequence": row["sequence"]}))
         to.signal(TASK_FINISHED, TaskView.of(row, gateway_url=gateway_url).model_dump_json().encode())
-        counted.add(UUID(int=row["id"].int))
+        counted[UUID(int=row["id"].int)] = row["callback_state"] is not None
     return counted
 
 
