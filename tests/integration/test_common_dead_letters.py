@@ -67,8 +67,8 @@ STRANGE: dict[str, dict[str, Any]] = {
     "a header without a value": {"value": b"x", "headers": [("h", None)]},
     "as large as brokers take": {"value": b"x" * ALMOST_A_MIB},
     "a huge key of no text": {"value": b"x", "key": b"\xff" * ALMOST_A_MIB},
-    "huge headers": {"value": b"x", "headers": [(f"h{n}", b"\xff" * 50_000) for n in range(18)]},
-    "a reason that would quote it all": {"value": requested("x", type="\0" * 150_000)},
+    "huge headers of no text": {"value": b"x", "headers": [("\1" * 50_000 + str(n), b"x") for n in range(18)]},
+    "a reason that would quote it all": {"value": requested("x", type="\0" * 165_000)},
 }
 
 
