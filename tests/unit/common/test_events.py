@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from algodock_common.events import FLOW, CodePushed, Event, EventData, TaskFinished, TaskReady, TaskRequested
+from algodock_common.events import (
+    FLOW,
+    CodePushed,
+    Event,
+    EventData,
+    TaskFinished,
+    TaskReady,
+    TaskRequest,
+    TaskRequested,
+)
 from algodock_common.events.flow import SERVICES, consumed_by, produced_by, step_of
 from algodock_common.identifiers import uuid7
 
@@ -51,6 +60,11 @@ def test_the_public_inlet_needs_five_members_and_refuses_unknown_ones_in_a_task(
                 )
     with pytest.raises(ValidationError, match="colour"):
         Event[TaskRequested].model_validate(envelope | {"data": {"algorithm": "echo", "colour": "green"}})
+
+
+def test_a_task_by_kafka_has_the_defaults_of_one_by_rest() -> None:
+    by_kafka, by_rest = (one.model_validate({"algorithm": "echo"}) for one in (TaskRequested, TaskRequest))
+    assert by_kafka.model_dump() == by_rest.model_dump()
 
 
 @pytest.mark.parametrize("name", ["Echo", "-echo", "echo-", "e_o", "", "e" * 64, "../etc"])

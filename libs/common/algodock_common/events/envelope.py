@@ -26,12 +26,12 @@ class EventData(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     topic: ClassVar[str]
-    version: ClassVar[int] = 1
+    data_version: ClassVar[int] = 1
 
     @classmethod
     def event_type(cls) -> str:
         """Return the CloudEvents ``type``: the topic and the version of its data."""
-        return f"{cls.topic}.v{cls.version}"
+        return f"{cls.topic}.v{cls.data_version}"
 
     def subject(self) -> str:
         """Return what the event is about; sequences grow per subject."""
