@@ -16,7 +16,7 @@ import pytest_asyncio
 from algodock_common.events import Event as Told
 from algodock_common.events import TaskFinished
 from algodock_common.identifiers import uuid7
-from algodock_common.task_stream import TASK_MOVED, stream_key
+from algodock_common.task_stream import TASK_MOVED, progress_key, stream_key
 from algodock_common.web.stopping import _told, stopping
 from algodock_gateway.handlers.task_events import WATCHERS
 from tests.integration.gateway.running import Gateway, running_gateway
@@ -169,6 +169,14 @@ async def test_a_task_that_has_ended_is_told_whole(task: Task) -> None:
         assert await reading.rest() == WHOLE
 
 
+async def test_who_does_not_follow_gets_what_there_is(task: Task) -> None:
+    task.step(2, "running", 1)
+    await task.says(0)
+    answer = await task.gateway.api.get(f"/api/v1/tasks/{task.id}/events", params={"follow": "0"})
+    assert answer.text.count("event: ") == 4
+    assert "event: progress" in answer.text
+
+
 @pytest.mark.parametrize("stop", [1, 3, 5, 6, 9, 11])
 async def test_a_reader_who_comes_back_gets_exactly_the_rest(task: Task, stop: int) -> None:
     await run_through(task)
@@ -244,6 +252,17 @@ async def test_what_is_not_there_or_not_ones_own_is_a_404_and_a_strange_id_a_400
     assert "Last-Event-ID" in wrong.json()["detail"]
     assert (await task.gateway.open.get(f"/api/v1/tasks/{task.id}/events")).status_code == 401
     assert WATCHERS._value.get() == 0
+
+
+async def test_a_running_task_says_how_far_its_attempt_is(task: Task) -> None:
+    path = f"/api/v1/tasks/{task.id}"
+    said = {"attempt": 1, "progress": 0.5}
+    await task.gateway.redis.set(progress_key(task.id), json.dumps(said))
+    assert (await task.gateway.api.get(path)).json()["progress"] is None
+    task.step(2, "running", 1)
+    assert (await task.gateway.api.get(path)).json()["progress"] == said
+    task.step(4, "running", 2)
+    assert (await task.gateway.api.get(path)).json()["progress"] is None, "that was said by an earlier attempt"
 
 
 async def test_the_timeline_is_the_runners(task: Task) -> None:

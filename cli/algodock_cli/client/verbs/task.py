@@ -1,4 +1,4 @@
-"""``algodock task``: submit, get, wait, result, cancel."""
+"""``algodock task``: submit, get, wait, result, cancel; ``task_watch`` has the rest."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 from algodock_cli.client.errors import NotInTime, TaskNotSucceeded
 from algodock_cli.client.gateway import Gateway
 from algodock_cli.client.options import AsJson, Key, Name, Url, gateway, print_json
+from algodock_cli.client.verbs import task_watch
 from algodock_cli.client.verbs.predict import json_argument
 from algodock_cli.failures import CommandFailed
 
@@ -22,6 +23,7 @@ ENDED = {"succeeded", "failed", "cancelled", "expired"}
 _LONGEST_POLL_S = 30
 
 app = typer.Typer(no_args_is_help=True, help="Submit work that survives any crash, and see what became of it.")
+task_watch.add_to(app)
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id.")]
 Timeout = Annotated[float, typer.Option(min=1, help="Seconds to wait.")]
 

@@ -114,8 +114,8 @@ class Watcher:
         """Make room for another watcher."""
         self._stack.close()
 
-    async def parts(self) -> AsyncIterator[bytes]:
-        """Yield events as they come, and heartbeats between them, until the task has ended."""
+    async def parts(self, *, follow: bool = True) -> AsyncIterator[bytes]:
+        """Yield events as they come, and heartbeats between them, until the task has ended; or those there are."""
         yield RETRY
         moved = True
         while not self._events.stopping:
@@ -130,7 +130,7 @@ class Watcher:
                 await asyncio.sleep(AGAIN_S)
                 moved = True
                 continue
-            if self._cursor.done:
+            if self._cursor.done or not follow:
                 return
             while not await self._woken():
                 yield HEARTBEAT

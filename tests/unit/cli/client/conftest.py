@@ -24,6 +24,7 @@ class Asked:
     authorization: str
     content_type: str
     body: bytes
+    last_event_id: str = ""
 
     def json(self) -> Any:
         return json.loads(self.body)
@@ -69,6 +70,7 @@ def fake() -> Iterator[FakeGateway]:
                     self.headers.get("authorization", ""),
                     self.headers.get("content-type", ""),
                     body,
+                    self.headers.get("last-event-id", ""),
                 )
             )
             self.send_response(status)

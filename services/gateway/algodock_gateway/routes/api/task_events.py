@@ -55,6 +55,7 @@ def make_router(events: TaskEvents, stamps: Stamps, relay: Relay, runner: Peer) 
     async def watch(
         task_id: UUID,
         caller: Caller,
+        follow: Annotated[bool, Query(description="go on until the task has ended")] = True,  # noqa: FBT002  # HTTP's
         last_event_id: Annotated[str | None, Header(description="the `id` of the last event that was read")] = None,
     ) -> Response:
         """Stream a task's events until it has ended: those there are, then each as it comes."""
@@ -63,6 +64,6 @@ def make_router(events: TaskEvents, stamps: Stamps, relay: Relay, runner: Peer) 
             return Response(status_code=204)
         watcher = Watcher(events, task_id, identity=lambda: stamps.of(caller), cursor=cursor)
         await watcher.open()
-        return EventStream(watcher.parts(), watcher.close)
+        return EventStream(watcher.parts(follow=follow), watcher.close)
 
     return router
