@@ -21,6 +21,7 @@ from algodock_common.database.tables import messaging_metadata
 from algodock_common.errors import InvalidInput, Unavailable
 from algodock_common.events import AlgorithmChanged, DeadLetter, Event, TaskFinished, TaskReady, TaskRequested
 from algodock_common.messaging import Bus, RetryPolicy
+from algodock_common.messaging.signing import Signer
 from algodock_common.settings import DatabaseSettings, KafkaSettings, SecretSettings
 
 QUICK = RetryPolicy(attempts=3, first_wait_s=0.01, longest_wait_s=0.02)
@@ -128,6 +129,27 @@ async def test_a_poisonous_a_forged_and_an_unreadable_message_go_to_the_dead_let
         assert poison.data.reason == "no good, me"
         assert poison.data.attempts == 1
         assert poison.data.origin_topic == "task.requested"
+
+
+async def test_a_message_is_put_back_as_it_was(kafka_settings: KafkaSettings, secrets: SecretSettings) -> None:
+    seen, buried = Seen(), Seen()
+    name = f"a-{uuid4().hex[:8]}"
+    value = Event.of(TaskReady(algorithm=name), source="/runner").model_dump_json().encode()
+    signature = Signer(secrets.derive("events")).sign("task.ready", value)
+    runner, worker = Bus(kafka_settings, secrets, service="runner"), Bus(kafka_settings, secrets, service="worker")
+    worker.subscribe(TaskReady, seen, retry=QUICK)
+    runner.subscribe(DeadLetter, buried, retry=QUICK)
+    with pytest.raises(Unavailable):
+        await runner.put_back("task.ready", value, key=name, headers={})
+    async with running(runner, worker):
+        await runner.put_back("task.ready", value, key=name, headers={"algodock-signature": signature.encode()})
+        await seen.wait_for(lambda event: event.data.algorithm == name)
+        forged = value.replace(name.encode(), b"b" + name.encode())
+        await runner.put_back("task.ready", forged, key=name, headers={"algodock-signature": signature.encode()})
+        await buried.wait_for(lambda event: event.data.raw() == forged)
+        with pytest.raises(ValueError, match="no topic"):
+            await runner.put_back("elsewhere", value, key=None, headers={})
+    assert not [event for event in seen.events if event.data.algorithm == f"b{name}"]
 
 
 async def test_a_missing_file_is_not_waited_for_as_if_a_server_were_away(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from algodock_common.database import Database, migrate
-from algodock_common.events import Event, InstanceChanged, Limits, TaskReady, TaskRequest
+from algodock_common.errors import Unavailable
+from algodock_common.events import FLOW, Event, InstanceChanged, Limits, TaskReady, TaskRequest
 from algodock_common.identifiers import uuid7
 from algodock_common.routing import RoutingTable
 from algodock_common.settings import DatabaseSettings
@@ -36,6 +37,7 @@ from algodock_runner.handlers.bell import Bell
 from algodock_runner.handlers.cancel_requests import CancelRequests
 from algodock_runner.handlers.cancelling import Canceller
 from algodock_runner.handlers.catalogue import Catalogue
+from algodock_runner.handlers.dead_letters import DeadLetters
 from algodock_runner.handlers.deliver import CallbackSender
 from algodock_runner.handlers.depth import QueueDepths
 from algodock_runner.handlers.inlet import Inlet
@@ -43,6 +45,7 @@ from algodock_runner.handlers.ledger import Ledger
 from algodock_runner.handlers.look import Desk
 from algodock_runner.handlers.pool import Pool
 from algodock_runner.handlers.reconcile import Reconciler
+from algodock_runner.handlers.rerun import Reruns
 from algodock_runner.handlers.submit import Submission
 from algodock_runner.settings import CallbackSettings, TaskSettings, WorkerSettings
 
@@ -108,6 +111,14 @@ class Broker:
         self.pools: list[Pool] = []
         self.rung: list[str] = []
         self.away = False
+        self.back: list[tuple[str, bytes, str | None, dict[str, bytes]]] = []
+
+    async def put_back(self, topic: str, value: bytes, *, key: str | None, headers: Mapping[str, bytes]) -> None:
+        if self.away:
+            raise Unavailable("the broker is away")
+        if topic not in {step.topic for step in FLOW}:
+            raise ValueError(topic)
+        self.back.append((topic, value, key, dict(headers)))
 
     async def publish_many(self, events: Sequence[Event[Any]]) -> list[Exception | None]:
         if self.away:
@@ -135,6 +146,7 @@ class Platform:
     cancels: CancelRequests
     inlet: Inlet
     catalogue: Catalogue
+    letters: DeadLetters
     reconciler: Reconciler
     algorithm: Algorithm
     limits: TaskSettings
@@ -318,6 +330,7 @@ async def platform(database: Database, algorithm: Algorithm) -> AsyncIterator[Pl
         desk=Desk(database, store, limits=limits, gateway_url=GATEWAY_URL),
         inlet=Inlet(database, submission, gateway),
         catalogue=catalogue,
+        letters=DeadLetters(database, Reruns(database, store, submission), submission, broker),
         reconciler=Reconciler(database, bell, catalogue, gateway_url=GATEWAY_URL),
         algorithm=algorithm,
         limits=limits,

@@ -38,11 +38,12 @@ class DeadLetterSummary(BaseModel):
 
 
 class DeadLetterDetail(DeadLetterSummary):
-    """A dead letter whole; of a message what it said: as text, or in base64 where it is none."""
+    """A dead letter whole; of a message what it said: as text, or in base64 where it is none, whole unless ``cut``."""
 
     message_key: str | None
     text: str | None
     base64: str | None
+    cut: bool
     headers: dict[str, str] | None
 
 

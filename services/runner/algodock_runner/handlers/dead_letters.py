@@ -82,7 +82,7 @@ class DeadLetters:
 
         Raises:
             UnknownDeadLetter: there is none that ``owner`` may see.
-            DeadLetterNotReplayable: the message asks for no task, or its topic is gone.
+            DeadLetterNotReplayable: the message asks for no task, was too large to be kept, or its topic is gone.
             AlgoDockError: the submission was refused again, or the broker is away.
         """
         async with self._db.read() as session:
@@ -101,6 +101,9 @@ class DeadLetters:
         if letter.task_id is not None:
             view = await self._reruns.again(letter.task_id, owner=letter.owner or caller, idempotency_key=key)
             return view.id
+        if letter.cut:
+            msg = "The message was too large to be kept whole; have its sender send it again."
+            raise DeadLetterNotReplayable(msg)
         if letter.topic == TaskRequested.topic:
             return await self._submit(letter, caller, key)
         headers = {name: base64.b64decode(content) for name, content in (letter.headers or {}).items()}

@@ -25,9 +25,9 @@ __all__ = ["Letter", "find", "keep", "letter", "listed", "replayed"]
 
 _KEEP = sa.text("""
 INSERT INTO dead_letters (id, event_id, source, origin_topic, origin_partition, origin_offset, consumer, message_key,
-    value, headers, error_type, reason, attempts, traceparent, received_at)
+    value, cut, headers, error_type, reason, attempts, traceparent, received_at)
 VALUES (:id, :event_id, :source, :origin_topic, :origin_partition, :origin_offset, :consumer, :message_key,
-    :value, CAST(:headers AS jsonb), :error_type, :reason, :attempts, :traceparent, :received_at)
+    :value, :cut, CAST(:headers AS jsonb), :error_type, :reason, :attempts, :traceparent, :received_at)
 ON CONFLICT (event_id) DO NOTHING
 """)
 
@@ -38,12 +38,12 @@ _COLUMNS = """
 """
 
 _FIND = sa.text(f"""
-SELECT {_COLUMNS}, message_key, value, headers FROM dead_letters
+SELECT {_COLUMNS}, message_key, value, cut, headers FROM dead_letters
 WHERE id = :id AND (CAST(:owner AS text) IS NULL OR owner = :owner)
 """)  # noqa: S608  # a constant of this module
 
 _LETTER = sa.text("""
-SELECT id, task_id, owner, origin_topic AS topic, message_key, value, headers, replayed_at, replayed_as
+SELECT id, task_id, owner, origin_topic AS topic, message_key, value, cut, headers, replayed_at, replayed_as
 FROM dead_letters WHERE id = :id AND (CAST(:owner AS text) IS NULL OR owner = :owner)
 """)
 
@@ -74,6 +74,7 @@ class Letter:
     topic: str | None
     message_key: str | None
     value: bytes | None = field(repr=False)
+    cut: bool
     headers: dict[str, str] | None = field(repr=False)
     replayed_at: datetime | None
     replayed_as: UUID | None
@@ -139,6 +140,7 @@ async def keep(tx: Transaction, event: Event[DeadLetter]) -> None:
             "consumer": dead.consumer,
             "message_key": None if dead.message_key is None else _storable(dead.message_key),
             "value": dead.raw(),
+            "cut": dead.cut,
             "headers": json.dumps(headers),
             "error_type": dead.error_type,
             "reason": _storable(dead.reason),

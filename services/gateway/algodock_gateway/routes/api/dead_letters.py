@@ -49,6 +49,7 @@ class DeadLetterDetailAnswer(DeadLetterAnswer):
     message_key: str | None
     text: str | None
     base64: str | None
+    cut: bool = Field(description="only the beginning of the message was kept")
     headers: dict[str, str] | None
 
 

@@ -48,6 +48,7 @@ DEAD_LETTERS = (
     "ALTER TABLE dead_letters ADD COLUMN algorithm text",
     "ALTER TABLE dead_letters ADD COLUMN replayed_at timestamptz",
     "ALTER TABLE dead_letters ADD COLUMN replayed_as uuid",
+    "ALTER TABLE dead_letters ADD COLUMN cut boolean NOT NULL DEFAULT false",
     *(
         f"ALTER TABLE dead_letters ALTER COLUMN {column} DROP NOT NULL"
         for column in (
@@ -67,6 +68,7 @@ DEAD_LETTERS = (
 DEAD_LETTER_COMMENTS = {
     "task_id": "the failed task that this is; empty for a message",
     "replayed_as": "the task that it was replayed as",
+    "cut": "the value is only the beginning of the message: the whole was too large for a letter",
 }
 
 DELIVERIES = """
