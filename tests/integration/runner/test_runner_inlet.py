@@ -37,6 +37,12 @@ async def test_a_message_becomes_the_task_of_the_keys_owner(platform: Platform) 
     assert (row.owner, row.idempotency_key, row.state) == ("key-1", "k", "queued")
 
 
+async def test_a_message_says_of_a_task_what_a_request_does(platform: Platform) -> None:
+    await platform.inlet.task_requested(requested(input=1, version="ABCDEF0", priority=3, metadata={"a": "b"}), GOOD)
+    (row,) = await platform.rows("SELECT version, priority, metadata FROM tasks")
+    assert (row.version, row.priority, row.metadata) == ("abcdef0", 3, {"a": "b"})
+
+
 async def test_a_message_that_comes_twice_is_one_task(platform: Platform) -> None:
     event = requested("event-7", input=1)
     await platform.inlet.task_requested(event, GOOD)

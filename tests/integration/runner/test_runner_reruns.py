@@ -74,7 +74,7 @@ async def test_input_and_parameters_may_be_others(platform: Platform, wanted: An
 
 async def test_a_large_input_is_shared_and_files_stay_files(platform: Platform) -> None:
     async with served(platform) as client:
-        files = [("task", (None, '{"algorithm": "echo"}')), ("f", ("f.bin", b"x", "image/png"))]
+        files: list[tuple[str, Any]] = [("task", (None, '{"algorithm": "echo"}')), ("f", ("f", b"x", "image/png"))]
         first = (await client.post("/internal/tasks", files=files)).json()
     answer = await again(platform, first["id"])
     assert answer.status_code == 202

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
+from algodock_common.events import TaskRequest
 from algodock_common.identifiers import uuid7
 from algodock_runner.domain.errors import InvalidTask
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from algodock_common.events import TaskRequest
-
-__all__ = ["JSON", "NewTask", "StoredBody", "check_text", "encode", "input_key", "merged_input", "new_task"]
+__all__ = [
+    "JSON",
+    "NewTask",
+    "StoredBody",
+    "check_text",
+    "encode",
+    "input_key",
+    "merged_input",
+    "new_task",
+    "task_of_body",
+]
 
 JSON = "application/json"
 METADATA_ENTRIES = 64
@@ -103,6 +114,36 @@ def new_task(
         callback_url=request.callback_url,
         traceparent=traceparent,
     )
+
+
+def task_of_body(
+    algorithm: str,
+    body: bytes,
+    content_type: str,
+    *,
+    owner: str,
+    traceparent: str | None,
+    stored: StoredBody | None = None,
+) -> NewTask:
+    """Make a task of a call's body as it stands; only the algorithm knows whether it is good.
+
+    Raises:
+        InvalidTask: the algorithm's name cannot be stored.
+    """
+    task = new_task(_named(algorithm), owner=owner, traceparent=traceparent, stored=stored)
+    if stored is not None:
+        return task
+    plain = JSON if content_type.split(";", 1)[0].strip().lower() == JSON else content_type
+    digest = hashlib.sha256(plain.encode() + b"\0" + body).digest()
+    return replace(task, body=body or b"{}", content_type=plain, request_hash=digest)
+
+
+def _named(algorithm: str) -> TaskRequest:
+    try:
+        return TaskRequest(algorithm=algorithm)
+    except ValidationError as error:
+        msg = "algorithm: no name or id of an algorithm"
+        raise InvalidTask(msg) from error
 
 
 def merged_input(request: TaskRequest) -> object:

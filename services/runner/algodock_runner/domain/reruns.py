@@ -90,13 +90,21 @@ def rerun_of(
 
 
 def _changed(body: bytes, wanted: TaskRerun) -> bytes:
-    input_: Any = wanted.input if "input" in wanted.model_fields_set else json.loads(body)
+    input_: Any = wanted.input if "input" in wanted.model_fields_set else _read(body)
     if wanted.params is None:
         return encode(input_)
     if not isinstance(input_, dict):
         msg = "params: can only be merged over an input that is an object"
         raise InvalidTask(msg)
     return encode(input_ | wanted.params)
+
+
+def _read(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        msg = "params: the input of this task is no JSON that they could be merged over"
+        raise InvalidTask(msg) from error
 
 
 def _hash(original: UUID, wanted: TaskRerun) -> bytes:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from algodock_common.errors import AlgoDockError
+from algodock_common.errors import AlgoDockError, PayloadTooLarge
+from algodock_common.events import TaskRequest
 from algodock_common.identifiers import uuid7
+from algodock_common.observability import current_traceparent
 from algodock_runner.domain.errors import InvalidTask
 from algodock_runner.domain.files import TASK_PART, Part, closing, fields, head_of
-from algodock_runner.domain.requests import StoredBody, input_key, merged_input
+from algodock_runner.domain.requests import StoredBody, input_key, merged_input, task_of_body
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from algodock_common.events import TaskRequest
     from algodock_common.storage import ObjectStore
     from algodock_runner.handlers.submit import Made, Submission
 
 __all__ = ["FileSubmission"]
+
+HELD_BYTES = 16 * 1024
+"""A call's body up to here goes into the task's row."""
 
 
 class FileSubmission:
@@ -53,10 +58,71 @@ class FileSubmission:
             await self._discard(input_key(task_id))
         return made
 
+    async def submit_body(
+        self, algorithm: str, content_type: str, chunks: AsyncIterator[bytes], *, most: int, owner: str
+    ) -> Made:
+        """Make a task of a call to ``algorithm``: of its body as it comes, up to ``most`` bytes.
+
+        A short one goes into the row, a longer one is streamed into an object.
+
+        Raises:
+            PayloadTooLarge: it is longer.
+            AlgoDockError: as ``Submission.submit``.
+        """
+        await self._submission.check(TaskRequest(algorithm=algorithm))
+        body = _Body(chunks, most)
+        beginning = await body.beginning(HELD_BYTES)
+        made = partial(task_of_body, algorithm, owner=owner, traceparent=current_traceparent())
+        if body.whole:
+            return await self._submission.accept(made(beginning, content_type))
+        task_id = uuid7()
+        try:
+            await self._store.put_stream(input_key(task_id), body.rest(beginning), content_type)
+            stored = StoredBody(task_id, content_type, body.hash.digest())
+            return await self._submission.accept(made(b"", content_type, stored=stored))
+        except AlgoDockError:  # any other may come after the commit, and then a row names it
+            await self._discard(input_key(task_id))
+            raise
+
     async def _discard(self, key: str) -> None:
         """Remove files that no row names; what stays behind is the sweeper's."""
         with contextlib.suppress(AlgoDockError):
             await self._store.remove(key)
+
+
+class _Body:
+    """A call's body as it comes."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], most: int) -> None:
+        self.whole = False
+        self.hash = hashlib.sha256()
+        self._chunks = chunks
+        self._most = most
+        self._size = 0
+
+    async def beginning(self, size: int) -> bytes:
+        """Return the body if it has at most ``size`` bytes, else a little more than that."""
+        read = bytearray()
+        async for chunk in self._chunks:
+            read += self._counted(chunk)
+            if len(read) > size:
+                return bytes(read)
+        self.whole = True
+        return bytes(read)
+
+    async def rest(self, beginning: bytes) -> AsyncIterator[bytes]:
+        """Give it from its beginning on."""
+        yield beginning
+        async for chunk in self._chunks:
+            yield self._counted(chunk)
+
+    def _counted(self, chunk: bytes) -> bytes:
+        self._size += len(chunk)
+        self.hash.update(chunk)
+        if self._size > self._most:
+            msg = f"The body is larger than {self._most} bytes."
+            raise PayloadTooLarge(msg)
+        return chunk
 
 
 class _Form:

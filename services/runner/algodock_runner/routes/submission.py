@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response, status
+from fastapi import APIRouter, Path, Request, Response, status
 
-from algodock_common.errors import AlgoDockError, PayloadTooLarge, problem_of
+from algodock_common.errors import AlgoDockError, BadRequest, PayloadTooLarge, problem_of
 from algodock_common.web import current_identity
 from algodock_runner.domain.errors import InvalidTask
 from algodock_runner.domain.files import TASK_PART, Part
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["router"]
 
+TYPE_CHARACTERS = 255
+
 router = APIRouter(prefix="/tasks")
 
 
@@ -54,6 +56,20 @@ async def submit(request: Request) -> Response:
     if isinstance(document, dict) and "tasks" in document:
         return _many(await submission.submit_all(task_requests(document), owner=owner))
     return _one(await submission.submit(task_request(document), owner=owner))
+
+
+@router.post("/of/{algorithm}", status_code=status.HTTP_202_ACCEPTED, response_model=None)
+async def submit_call(request: Request, algorithm: Annotated[str, Path(min_length=1, max_length=63)]) -> Response:
+    """Make a task of what a call of the algorithm would have as its body."""
+    owner = (await current_identity(request)).key_id
+    limit: int = request.app.state.settings.tasks.max_files_bytes
+    check_length(request, limit)
+    files: FileSubmission = request.app.state.file_submission
+    type_ = request.headers.get("content-type") or "application/json"
+    if len(type_) > TYPE_CHARACTERS or not (type_.isascii() and type_.isprintable()):
+        msg = f"A content type has up to {TYPE_CHARACTERS} printable ASCII characters."
+        raise BadRequest(msg)
+    return _one(await files.submit_body(algorithm, type_, request.stream(), most=limit, owner=owner))
 
 
 @router.post("/{task_id}/rerun", status_code=status.HTTP_202_ACCEPTED, response_model=None)
