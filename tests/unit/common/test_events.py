@@ -21,7 +21,7 @@ from algodock_common.events import (
     TaskRequested,
 )
 from algodock_common.events.flow import SERVICES, consumed_by, produced_by, step_of
-from algodock_common.identifiers import uuid7
+from algodock_common.identifiers import uuid7, uuid7s
 
 
 def test_an_event_names_its_type_subject_and_a_new_id() -> None:
@@ -84,6 +84,14 @@ def test_identifiers_made_later_sort_later_by_the_millisecond(count: int) -> Non
     times = [uuid7().int >> 80 for _ in range(count)]
     assert times == sorted(times)
     assert {uuid7().version for _ in range(count)} == {7}
+
+
+@given(st.integers(min_value=0, max_value=500))
+def test_many_identifiers_of_one_moment_are_all_different(count: int) -> None:
+    before, made, after = uuid7(), uuid7s(count), uuid7()
+    assert len(set(made)) == count
+    assert all(one.version == 7 and one.variant == before.variant for one in made)
+    assert all(before.int >> 80 <= one.int >> 80 <= after.int >> 80 for one in made)
 
 
 def test_each_topic_has_one_row_and_only_known_services() -> None:
