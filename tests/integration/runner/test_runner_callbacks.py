@@ -184,6 +184,43 @@ async def test_targets_take_turns_however_many_wait_for_one(platform: Platform, 
     assert first["127.0.0.1"] == f"msg_{many[0].hex}"  # the oldest
 
 
+async def test_many_share_transactions_and_connections(platform: Platform, receiver: Receiver) -> None:
+    """What one receiver gets costs neither a commit nor a connection each."""
+    await finished(platform, receiver.url)
+    columns = "owner, algorithm, state, priority, max_attempts, expires_at, request_hash, body, content_type, metadata"
+    await platform.change(
+        f"""WITH more AS (
+            INSERT INTO tasks (id, callback_url, finished_at, {columns})
+            SELECT gen_random_uuid(), callback_url, finished_at, {columns} FROM tasks, generate_series(1, 199)
+            RETURNING id, owner, callback_url
+        ) INSERT INTO callbacks (task_id, owner, url) SELECT id, owner, callback_url FROM more"""  # noqa: S608
+    )
+    peers: set[object] = set()
+
+    async def note(request: web.Request) -> web.StreamResponse:
+        assert request.transport
+        peers.add(request.transport.get_extra_info("peername"))
+        return web.Response(text="ok")
+
+    receiver.answers = [note] * 200
+    transactions, begin = 0, platform.db.transaction
+
+    def counted() -> Any:
+        nonlocal transactions
+        transactions += 1
+        return begin()
+
+    async with platform.sender(timeout_s=10) as sender:
+        platform.db.transaction = counted  # type: ignore[method-assign]  # only counted
+        await sender.start()
+        sender.wake()
+        query = "SELECT 1 FROM callbacks HAVING count(*) FILTER (WHERE state = 'delivered') = 200"
+        await platform.eventually(lambda: platform.rows(query), seconds=60)
+    assert len(receiver.got) == 200
+    assert transactions < 100
+    assert len(peers) <= 16
+
+
 async def test_gone_disables_all_that_is_pending_for_the_address(platform: Platform, receiver: Receiver) -> None:
     receiver.answers = [410]
     await finished(platform, receiver.url)
