@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from algodock_common.events import FLOW
+from algodock_gateway.routes.api.answers import Problem
 from algodock_gateway.routes.asyncapi import asyncapi_document, data_schema
 from algodock_gateway.routes.events_page import events_body
 from algodock_gateway.routes.openapi import openapi_document
@@ -62,9 +63,18 @@ def test_openapi_has_the_raw_inlets_and_titles_that_say_something() -> None:
     app = FastAPI()
 
     @app.get("/things")
-    async def all_things() -> None:
+    async def all_things() -> Problem:
         """List the things, newest first; old ones never."""
+        raise NotImplementedError
 
-    paths = openapi_document(app)["paths"]
+    @app.get("/plain")
+    async def plain() -> None: ...
+
+    document = openapi_document(app)
+    for part in str(document).split("'$ref': '")[1:]:
+        assert refers_to(document, part.split("'")[0])
+    assert "TaskFinished" in str(document["webhooks"]["task.finished"])
+    paths = document["paths"]
+    assert paths["/plain"]["get"]["summary"] == "Plain"
     assert paths["/things"]["get"]["summary"] == "List the things, newest first"
     assert {"/ai/{name}/predict", "/api/v1/gitea/webhook", "/api/v1/registry/heartbeat"} < set(paths)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from algodock_common.events import TaskFinished
+
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 __all__ = ["openapi_document"]
 
+_SCHEMAS: Final = "#/components/schemas/"
 _KEY: Final[list[dict[str, list[str]]]] = [{"API key": []}]
-_PROBLEM: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_PROBLEM: Final = {"application/json": {"schema": {"$ref": _SCHEMAS + "Problem"}}}
 _NAME: Final = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
 
 
@@ -81,6 +84,39 @@ _RAW_PATHS: Final[dict[str, Any]] = {
 }
 
 
+_CALLBACKS: Final[dict[str, Any]] = {
+    TaskFinished.topic: {
+        "post": {
+            "tags": ["callbacks"],
+            "summary": "Your callback URL is told that a task has ended",
+            "description": "Signed after Standard Webhooks with the secret of the key that submitted the task: check "
+            "the signature over the raw body. Any 2xx means heard; else it comes again with the same `webhook-id`.",
+            "parameters": [
+                {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
+                for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
+            ],
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {
+                        "schema": {
+                            "type": "object",
+                            "required": ["type", "timestamp", "data"],
+                            "properties": {
+                                "type": {"const": TaskFinished.topic},
+                                "timestamp": {"type": "string", "format": "date-time"},
+                                "data": {"$ref": _SCHEMAS + TaskFinished.__name__},
+                            },
+                        }
+                    }
+                },
+            },
+            "responses": {"2XX": {"description": "Heard"}},
+        }
+    }
+}
+"""What the platform sends to others, who write the receiving end."""
+
 _TAGS: Final = (
     ("calling", "What the platform is for: an algorithm behind one URL."),
     ("tasks", "Calls that are kept: with a result to fetch, retries, and a signed callback."),
@@ -88,6 +124,8 @@ _TAGS: Final = (
     ("deploying", "Deploying without a git push."),
     ("algorithms", "Algorithms, and where their code is pushed to."),
     ("registry", "Services that run elsewhere, and where a name is served."),
+    ("callbacks", "What the platform sends to your program."),
+    ("dead letters", "What failed for good, and how it gets another chance."),
     ("inlets", "What forges and instances call."),
 )
 
@@ -103,8 +141,15 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
         for path, operations in document["paths"].items()
     }
     tags = [{"name": name, "description": text} for name, text in _TAGS]
-    return {**document, "tags": tags, "paths": paths}
+    schemas = document["components"]["schemas"] | _callback_schemas()
+    components = document["components"] | {"schemas": schemas}
+    return {**document, "tags": tags, "paths": paths, "webhooks": _CALLBACKS, "components": components}
+
+
+def _callback_schemas() -> dict[str, Any]:
+    finished = TaskFinished.model_json_schema(mode="serialization", ref_template=_SCHEMAS + "{model}")
+    return {**finished.pop("$defs", {}), TaskFinished.__name__: finished}
 
 
 def _title(operation: dict[str, Any]) -> str:
-    return re.split(r"[.:;]( |$)", operation["description"], maxsplit=1)[0]
+    return re.split(r"[.:;](\s|$)", operation.get("description") or operation["summary"], maxsplit=1)[0]
