@@ -13,9 +13,9 @@ from uuid import uuid4
 import httpx
 
 from algodock_cli.client.access import is_loopback
+from algodock_cli.client.ended import wait_for
 from algodock_cli.client.errors import NotInTime, TaskNotSucceeded
 from algodock_cli.client.gateway import Gateway
-from algodock_cli.client.verbs.task import wait_for
 from algodock_cli.failures import CommandFailed
 
 __all__ = ["Finished", "by_kafka", "by_rest"]

@@ -17,7 +17,7 @@ from algodock_cli.failures import CommandFailed
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["command", "json_argument"]
+__all__ = ["command", "json_argument", "multipart"]
 
 
 def command(
@@ -38,7 +38,7 @@ def command(
     if part and body is not None:
         raise typer.BadParameter("give JSON or --part, not both")
     with ExitStack() as stack:
-        options: dict[str, Any] = {"json": json_argument(body)} if not part else _multipart(part, stack)
+        options: dict[str, Any] = {"json": json_argument(body)} if not part else multipart(part, stack)
         platform = stack.enter_context(gateway(url, key))
         response = stack.enter_context(
             platform.stream("POST", f"/ai/{name}/{path.lstrip('/')}", timeout=timeout, **options)
@@ -63,7 +63,8 @@ def json_argument(text: str | None) -> Any:
         raise typer.BadParameter(f"not JSON: {error} (a file is named with @)") from error
 
 
-def _multipart(parts: list[str], stack: ExitStack) -> dict[str, Any]:
+def multipart(parts: list[str], stack: ExitStack) -> dict[str, Any]:
+    """Return what httpx needs to send ``NAME=VALUE`` and ``NAME=@FILE`` as a form; ``stack`` closes the files."""
     fields: list[tuple[str, Any]] = []
     for part in parts:
         name, equals, value = part.partition("=")
