@@ -198,7 +198,7 @@ async def test_who_has_had_the_end_is_told_not_to_come_again(task: Task) -> None
 async def test_a_gateway_that_stops_sends_its_readers_away_and_they_lose_nothing(task: Task) -> None:
     async with task.watched() as reading:
         assert await reading.take(2) == ["accepted", "queued"]
-        events = _events_of(task.gateway)
+        events = _running_events()
         stopping()  # as the server says when it was told to stop
         assert await reading.next(2) is None
         assert (await task.gateway.api.get(f"/api/v1/tasks/{task.id}/events")).status_code == 503
@@ -238,7 +238,7 @@ async def test_readers_are_counted_and_one_who_leaves_is_forgotten_at_once(task:
         assert full.json()["detail"].startswith("2 readers watch tasks here already")
         assert full.headers["retry-after"] == "5"
     await until(lambda: WATCHERS._value.get() == 0, seconds=1)
-    assert not _events_of(task.gateway).watch._seen
+    assert not _running_events().watch._seen
     async with task.watched() as three:
         assert await three.take(1) == ["accepted"]
 
@@ -271,7 +271,6 @@ async def test_the_timeline_is_the_runners(task: Task) -> None:
     assert [one["index"] for one in answer.json()["transitions"]] == [4, 5]
 
 
-def _events_of(gateway: Gateway) -> Any:
-    """Return the running gateway's watchers: what it wants to be told when its server stops."""
-    assert gateway
+def _running_events() -> Any:
+    """Return the running gateway's watchers: what wants to be told when its server stops."""
     return _told[-1].__self__  # type: ignore[attr-defined]  # a bound method

@@ -45,7 +45,7 @@ async def running(client: Redis, signals: Signals | None = None) -> AsyncIterato
 
 
 async def entries(client: Redis, task_id: UUID) -> list[tuple[str, dict[str, Any]]]:
-    found = await client.xrange(stream_key(task_id))
+    found: Any = await client.xrange(stream_key(task_id))
     return [(fields[b"kind"].decode(), json.loads(fields[b"data"])) for _, fields in found]
 
 
@@ -100,6 +100,7 @@ async def test_what_is_said_reaches_redis_while_the_algorithm_works(
             ("log", {"attempt": 1, "level": "INFO", "message": "hi"}),
         ]
         last = await redis.get(progress_key(view.id))
+        assert last is not None
         assert json.loads(last) == {"attempt": 1, "progress": 0.5, "message": "half"}
         assert 0 < await redis.ttl(stream_key(view.id)) <= KEPT_S
         assert (await platform.task(view.id)).state == "running"

@@ -32,7 +32,7 @@ async def pieces(body: bytes, size: int) -> AsyncIterator[bytes]:
 
 async def read(body: bytes, kind: str, *, size: int = 64, limit: int = MIB) -> tuple[str, bytes, Heard]:
     heard = Heard()
-    answer = await receive_stream(pieces(body, size), kind, listener=heard, limit=limit)  # type: ignore[arg-type]  # any kind
+    answer = await receive_stream(pieces(body, size), kind, listener=heard, limit=limit)
     assert answer.data is not None
     assert answer.size == len(answer.data)
     return answer.content_type, answer.data, heard
