@@ -14,12 +14,18 @@ _NEXT = {
     HTTPStatus.UNAUTHORIZED: "give a key that the platform knows: --key, ALGODOCK_API_KEY, or `algodock login`",
     HTTPStatus.FORBIDDEN: "ask for the right, or use another key",
     HTTPStatus.NOT_FOUND: "`algodock services` lists what there is",
-    HTTPStatus.CONFLICT: "the same key was used with another body: repeat that body, or choose another key",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "send less, or raise the limit in the service's configuration",
     HTTPStatus.TOO_MANY_REQUESTS: "wait, and try again",
     HTTPStatus.SERVICE_UNAVAILABLE: "`algodock services` shows its state; try again in a moment",
     HTTPStatus.GATEWAY_TIMEOUT: "submit it as a task (`algodock task submit`), or raise `timeout` in algodock.yaml",
 }
+_NEXT_FOR = {
+    "idempotency-conflict": "the same key was used with another body: repeat that body, or choose another key",
+    "callback-target-disabled": "`algodock callbacks enable URL`",
+    "rotated-too-often": "`algodock callbacks rotate-secret --grace 0` ends the earlier ones now",
+}
+"""By the kind of problem, where the status alone says too little."""
+
 _EXIT_CODES = {
     HTTPStatus.NOT_FOUND: 3,
     HTTPStatus.TOO_MANY_REQUESTS: 5,
@@ -60,7 +66,9 @@ class GatewayProblem(CommandFailed):
         ]
         if trace := document.get("trace_id"):
             lines.append(f"  trace {trace}")
-        following = _NEXT.get(HTTPStatus(status)) if status in _KNOWN else None
+        following = _NEXT_FOR.get(str(document.get("type")).rpartition(":")[2])
+        if following is None and status in _KNOWN:
+            following = _NEXT.get(HTTPStatus(status))
         if following:
             lines.append(f"  next: {following}" + (f" (in {retry_after:g} s)" if retry_after else ""))
         super().__init__("\n".join(lines))

@@ -78,3 +78,11 @@ def test_a_new_secret_is_printed_alone_and_when_the_old_one_ends(fake: FakeGatew
     assert shown.stdout == "whsec_new\n"
     assert "def… is valid until later" in shown.stderr.replace("(", "").replace(")", "")
     assert json.loads(fake.asked[0].body) == {"grace_s": 60}
+
+
+def test_a_refusal_says_what_to_do_about_it(fake: FakeGateway, run: Run) -> None:
+    kind = "urn:problem-type:algodock:callback-target-disabled"
+    fake.problem("POST /api/v1/tasks/t1/callback/redeliver", 409, "gone", type=kind)
+    assert "next: `algodock callbacks enable URL`" in str(failure(run("callbacks", "redeliver", "t1")))
+    fake.problem("POST /api/v1/tasks/t2/callback/redeliver", 409, "it has not ended")
+    assert "next:" not in str(failure(run("callbacks", "redeliver", "t2")))
