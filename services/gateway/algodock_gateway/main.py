@@ -38,6 +38,7 @@ from algodock_gateway.routes.express import ExpressLane
 from algodock_gateway.routes.gatekeeper import Gatekeeper
 from algodock_gateway.routes.inlets import Edge, GitInlet, PassedInlet
 from algodock_gateway.routes.internal import make_internal
+from algodock_gateway.routes.prefer import PreferInlet
 from algodock_gateway.routes.relay import Relay
 from algodock_gateway.subscribers import subscribe
 
@@ -79,8 +80,7 @@ def create_app(settings: Settings) -> Edge:
     redis = Redis.from_url(settings.redis.url.get_secret_value())
     clients = _Clients(settings)
 
-    pool = Pool()
-    table = RoutingTable()
+    pool, table = Pool(), RoutingTable()
     router_id = f"gateway:{settings.platform.node_id}:{settings.http.port}"
     feed = RoutingFeed(bus, clients.registry, table, redis, router_id)
     keys = KeyRing(KeyStore(database))
@@ -95,6 +95,7 @@ def create_app(settings: Settings) -> Edge:
     deploying = Deploying(algorithms, services, forge, releases)
     runner = HttpRunner(clients.runner)
     events = TaskEvents(runner, RedisLive(redis), Watch(runner, moves), most=settings.gateway.task_watchers)
+    tasks = Tasks(runner, finished, events.live)
     box, file = SecretBox(settings.secrets.derive("callback-secrets")), settings.platform.data_dir / "credentials.json"
     credentials = Credentials(database, keys, box, file=file, url=settings.peers.gateway_url)
     callback_secrets = CallbackSecrets(database, box, file=file, grace_s=settings.gateway.callback_secret_grace_s)
@@ -144,7 +145,7 @@ def create_app(settings: Settings) -> Edge:
             algorithms_handler=algorithms,
             services_handler=services,
             deploying_handler=deploying,
-            tasks_handler=Tasks(runner, finished, events.live),
+            tasks_handler=tasks,
             task_events_handler=events,
             callback_secrets=callback_secrets,
             registry_client=HttpRegistry(clients.registry),
@@ -157,7 +158,15 @@ def create_app(settings: Settings) -> Edge:
     )
     app.add_middleware(Gatekeeper, keys=keys)
     return Edge(
-        ai=ExpressLane(AiInlet(keys, desk, book, proxies=settings.gateway.proxies)),
+        ai=ExpressLane(
+            AiInlet(
+                keys,
+                desk,
+                book,
+                prefer=PreferInlet(keys, stamps, relay, peers.runner, tasks),
+                proxies=settings.gateway.proxies,
+            )
+        ),
         git=GitInlet(keys, stamps, algorithms, relay, peers.gitea_sync),
         passed=(PassedInlet.webhooks(relay, peers.gitea_sync), PassedInlet.heartbeats(relay, peers.registry)),
         api=app,

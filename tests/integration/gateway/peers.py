@@ -35,6 +35,9 @@ class Peers:
         self.services: dict[str, dict[str, Any]] = {}
         self.releases: dict[str, list[dict[str, Any]]] = {}
         self.tasks: dict[UUID, dict[str, Any]] = {}
+        self.calls: list[tuple[str, str, str | None, bytes]] = []
+        self.submitted = asyncio.Event()
+        self.results: dict[UUID, tuple[str, bytes]] = {}
         self.steps: dict[UUID, list[dict[str, Any]]] = {}
         self.instances: list[InstanceChanged] = []
         self.epoch = 0
@@ -52,6 +55,7 @@ class Peers:
         self._deployer(app, inside)
         self._forge(app, inside)
         self._registry(app, inside)
+        self._submissions(app, inside)
         self._runner(app, inside)
         return app
 
@@ -140,6 +144,25 @@ class Peers:
         async def heartbeat(request: Request) -> None:
             self.beats.append(request.headers["authorization"])
 
+    def _submissions(self, app: FastAPI, inside: list[Any]) -> None:
+        @app.post("/internal/tasks/of/{name}", dependencies=inside, status_code=202, response_model=None)
+        async def submit_call(name: str, request: Request) -> dict[str, Any] | Response:
+            body, identity = await request.body(), await current_identity(request)
+            if name == "unknown":
+                return _problem(404, "no such algorithm")
+            task_id = uuid7()
+            task = {"id": str(task_id), "state": "queued", "algorithm": name, "attempt": 0}
+            self.tasks[task_id] = task
+            self.calls.append((str(task_id), identity.name, request.headers.get("content-type"), body))
+            self.submitted.set()
+            return task
+
+        @app.post("/internal/tasks/{task_id}/rerun", dependencies=inside, status_code=202)
+        async def rerun(task_id: UUID, request: Request) -> dict[str, Any]:
+            identity = await current_identity(request)
+            body: dict[str, Any] = await request.json()
+            return body | {"id": str(uuid7()), "rerun_of": str(task_id), "owner": identity.name}
+
     def _runner(self, app: FastAPI, inside: list[Any]) -> None:
         @app.post("/internal/tasks", dependencies=inside, status_code=202)
         async def submit(request: Request) -> dict[str, Any]:
@@ -169,6 +192,9 @@ class Peers:
 
         @app.get("/internal/tasks/{task_id}/result", dependencies=[*inside, Depends(current_identity)])
         async def result(task_id: UUID) -> Response:
+            if task_id in self.results:
+                type_, content = self.results[task_id]
+                return Response(content, media_type=type_)
             return RedirectResponse(f"http://objects/tasks/{task_id}", status_code=307)
 
         @app.api_route("/internal/callbacks{rest:path}", methods=["GET", "POST"], dependencies=inside)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from algodock_gateway.handlers.call_book import CallBook
     from algodock_gateway.handlers.calls import CallDesk
     from algodock_gateway.handlers.key_ring import KeyRing
+    from algodock_gateway.routes.prefer import PreferInlet
 
 __all__ = ["BEGUN_SPAN", "AiInlet", "SentCall"]
 
@@ -52,8 +53,20 @@ class SentCall(NamedTuple):
 class AiInlet:
     """The ASGI application behind ``/ai/``."""
 
-    def __init__(self, keys: KeyRing, desk: CallDesk, book: CallBook, *, proxies: frozenset[str] = frozenset()) -> None:
-        """Join the handlers; ``proxies`` are addresses of trusted edges in front of the gateway."""
+    def __init__(  # what it joins
+        self,
+        keys: KeyRing,
+        desk: CallDesk,
+        book: CallBook,
+        *,
+        prefer: PreferInlet | None = None,
+        proxies: frozenset[str] = frozenset(),
+    ) -> None:
+        """Join the handlers; ``prefer`` takes the calls that shall become tasks.
+
+        ``proxies`` are addresses of trusted edges in front of the gateway.
+        """
+        self._prefer = prefer
         self.proxies = proxies
         self.keys = keys
         self.desk = desk
@@ -70,6 +83,8 @@ class AiInlet:
                 traceparent = value.decode("latin-1")
             elif name == b"content-length":
                 length = value
+            elif name == b"prefer" and self._prefer is not None and await self._prefer.took(scope, receive, send):
+                return  # it became a task
         handle: SpanHandle | None = scope["state"].get(BEGUN_SPAN) if "state" in scope else None
         if handle is None:
             handle = span("ai", parent=traceparent, kind="server")

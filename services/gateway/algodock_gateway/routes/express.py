@@ -1,7 +1,7 @@
 """The express lane of ``/ai/``: a call that waits for nothing but its instance's answer passes without a task.
 
 Everything that takes a decision with time in it (an unknown key, no free slot, no idle connection,
-a sampled trace, a stream, a fault) is ``AiInlet``'s: the lane either declines before it has sent
+a preference, a sampled trace, a stream, a fault) is ``AiInlet``'s: the lane either declines before it has sent
 anything, or hands the call over with what it holds. ``docs/decisions/0045`` has the reason and figures.
 """
 
@@ -67,6 +67,8 @@ class ExpressLane:
                 traceparent = value.decode("latin-1")
             elif name == b"content-length":
                 length = value
+            elif name == b"prefer":
+                return None
         call.key = self._keys.known(key) if key is not None else None
         route = self._desk.known_route(call.address(path)) if call.key is not None else None
         if route is None or len(body) > route.limits.max_body_bytes:
