@@ -133,15 +133,26 @@ async def test_who_does_not_answer_may_go_on(platform: Platform) -> None:
             assert (await platform.ended(task)).state == "cancelled"
 
 
-async def test_where_nobody_listens_any_more_nobody_goes_on(platform: Platform) -> None:
+@pytest.mark.parametrize("state", ["gone", "silent"])
+async def test_where_nobody_listens_work_may_go_on_until_the_registry_knows_better(
+    platform: Platform, state: str
+) -> None:
+    """A server that is being ended closes its port first, and its threads last."""
     async with platform.worker():
         async with platform.algorithm.served():
-            platform.route()
+            instance = platform.route()
             task = await running(platform)
             platform.algorithm.cancel_answers = [202] * 100
             await platform.cancels.cancel(task, owner=None)
             await platform.algorithm.told.wait()
-            assert (await platform.task(task)).state == "running"
+        asked = await platform.rows("SELECT now() + interval '1.5 seconds' AS until")
+
+        async def waited() -> bool:
+            return bool(await platform.rows("SELECT 1 WHERE now() > :until", until=asked[0].until))
+
+        await platform.eventually(waited)
+        assert (await platform.task(task)).state == "running"
+        platform.route(instance_id=instance.instance_id, state=state)
         assert (await platform.ended(task)).state == "cancelled"
 
 

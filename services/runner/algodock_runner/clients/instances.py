@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import aiohttp
 
@@ -24,13 +24,16 @@ if TYPE_CHECKING:
     from algodock_runner.clients.http_pool import HttpPool
     from algodock_runner.clients.streams import Listener
 
-__all__ = ["Call", "CallFailed", "HttpInstances", "Instances"]
+__all__ = ["Call", "CallFailed", "CancelAnswer", "HttpInstances", "Instances"]
 
 CONNECT_S = 3.0
 CHUNK = 64 * 1024
 ERROR_BYTES = 64 * 1024
 CANCEL_S = 3.0
 HEADER_LIMIT = 255
+
+CancelAnswer = Literal["stopped", "goes on", "refused", "silent"]
+"""What an instance says of cancelled work; ``refused``: nobody listens there (any more), ``silent``: no answer."""
 ACCEPTED = "text/event-stream, application/json, */*;q=0.5"
 
 
@@ -79,12 +82,11 @@ class Instances(Protocol):
         """
         ...
 
-    async def stopped(self, base_url: str, task_id: UUID) -> bool | None:
+    async def cancel(self, base_url: str, task_id: UUID) -> CancelAnswer:
         """Ask ``POST <base_url>/cancel/<task id>`` whether the work has stopped, after its call was closed.
 
-        An instance answers 202 while it still works on it; None: it did not answer, so nobody
-        knows. One that has no such route is taken at its connection's word: it was told by the
-        close. Where nobody listens, nobody goes on.
+        An instance answers 202 while it goes on. One that has no such route is taken at its
+        connection's word: it was told by the close.
         """
         ...
 
@@ -149,18 +151,18 @@ class HttpInstances:
             if not isinstance(body, bytes):
                 body.close()
 
-    async def stopped(self, base_url: str, task_id: UUID) -> bool | None:
+    async def cancel(self, base_url: str, task_id: UUID) -> CancelAnswer:
         """Ask it."""
         timeout = aiohttp.ClientTimeout(total=CANCEL_S, sock_connect=CONNECT_S)
         try:
             async with self._pool.session.post(
                 f"{base_url}/cancel/{task_id}", timeout=timeout, allow_redirects=False
             ) as response:
-                return response.status != HTTPStatus.ACCEPTED
+                return "goes on" if response.status == HTTPStatus.ACCEPTED else "stopped"
         except aiohttp.ClientConnectorError as error:
-            return True if isinstance(error.os_error, ConnectionRefusedError) else None
+            return "refused" if isinstance(error.os_error, ConnectionRefusedError) else "silent"
         except (aiohttp.ClientError, TimeoutError, OSError):
-            return None
+            return "silent"
 
 
 def _content_type(response: aiohttp.ClientResponse) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from algodock_common.database import Database
     from algodock_common.routing import Instance, RoutingTable
-    from algodock_runner.clients.instances import Instances
+    from algodock_runner.clients.instances import CancelAnswer, Instances
     from algodock_runner.clients.restarts import Restarts
     from algodock_runner.handlers.ledger import Ledger
 
@@ -125,13 +125,19 @@ class Canceller:
 
     async def _going(self, work: _Work) -> list[Instance]:
         """Return the instances where the work goes on, or may."""
-        said = await asyncio.gather(*(self._instances.stopped(one.base_url, work.task_id) for one in work.instances))
-        return [
-            one
-            for one, stopped in zip(work.instances, said, strict=True)
-            # Whose process was ended answers nothing, and the registry knows it no more.
-            if not (stopped or (stopped is None and self._table.instance(one.id) is None))
-        ]
+        said = await asyncio.gather(*(self._instances.cancel(one.base_url, work.task_id) for one in work.instances))
+        return [one for one, answer in zip(work.instances, said, strict=True) if self._may_go_on(one, answer)]
+
+    def _may_go_on(self, instance: Instance, answer: CancelAnswer) -> bool:
+        """Say whether work may still be done there.
+
+        A process that is being ended listens no more long before its threads are gone. It is over
+        when the registry knows it no more, or when it sends no heartbeats either.
+        """
+        if answer in {"stopped", "goes on"}:
+            return answer == "goes on"
+        known = self._table.instance(instance.id)
+        return known is not None and not (answer == "refused" and known.state == "silent")
 
     async def _forced(self, task_id: UUID) -> bool:
         try:
