@@ -12,6 +12,7 @@ from aiohttp import web
 
 from algodock_runner.domain.errors import UnknownTask
 from algodock_runner.repository import timeline as rows
+from algodock_runner.repository.claim import Slots, claim
 
 if TYPE_CHECKING:
     from .conftest import Platform
@@ -73,7 +74,7 @@ async def test_a_retried_task_tells_who_served_each_attempt(platform: Platform) 
     assert rest.transitions == found.transitions[4:]
 
 
-async def test_a_lost_lease_is_on_the_timeline(platform: Platform) -> None:
+async def test_a_lost_lease_is_on_the_timeline_with_the_instance_that_had_it(platform: Platform) -> None:
     hold = asyncio.Event()
 
     async def behaviour(_: web.Request) -> web.StreamResponse:
@@ -81,24 +82,40 @@ async def test_a_lost_lease_is_on_the_timeline(platform: Platform) -> None:
         return web.json_response({})
 
     platform.algorithm.behaviour = behaviour
-    platform.route()
-    async with platform.worker(lease_s=60) as pool:
+    instance = platform.route(config_version=5)
+    async with platform.worker(lease_s=0.9):
         view = await platform.submit(input=1)
-        await platform.until(view.id, "running")
-        running = await platform.desk.timeline(view.id, owner=None)
-        assert [(one.state, one.attempt) for one in running.transitions][-1] == ("running", 1)
+
+        async def running() -> bool:
+            found = await platform.desk.timeline(view.id, owner=None)
+            last = found.transitions[-1]
+            return last.state == "running" and last.instance_id is not None
+
+        await platform.eventually(running)  # it is told while the task runs
+        assert (await platform.task(view.id)).release_id == instance.release_id
         await platform.change("UPDATE tasks SET lease_until = now() - interval '1 second'")
         await platform.reconciler.sweep_once()
         found = await platform.desk.timeline(view.id, owner=None)
-        lost = next(one for one in found.transitions if one.index == 3)
-        assert (lost.state, lost.reason, lost.error and lost.error.type) == ("queued", "lost", "WorkerLost")
         hold.set()
-        assert pool.running >= 0
+    began, lost = (next(one for one in found.transitions if one.index == index) for index in (2, 3))
+    assert (lost.state, lost.reason, lost.error and lost.error.type) == ("queued", "lost", "WorkerLost")
+    for one in (began, lost):
+        assert (one.instance_id, one.release_id) == (instance.instance_id, instance.release_id)
+        assert (one.commit, one.config_version) == ("c" * 40, 5)
+
+
+async def test_another_attempt_says_nothing_of_the_instance_before_it(platform: Platform) -> None:
+    view = await platform.submit(input=1)
+    await platform.change("UPDATE tasks SET instance_id = gen_random_uuid(), commit = 'old', config_version = 1")
+    async with platform.db.transaction() as tx:
+        await claim(tx, worker_id="w", slots=[Slots("echo", 1, None)], room=1, lease_s=60)
+    last = (await platform.desk.timeline(view.id, owner=None)).transitions[-1]
+    assert (last.state, last.instance_id, last.commit, last.config_version) == ("running", None, "", None)
 
 
 async def test_a_cancelled_task_that_was_to_begin_later_was_never_queued(platform: Platform) -> None:
     view = await platform.submit(input=1, not_before=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
-    await platform.desk.cancel(view.id, owner="key-1")
+    await platform.cancels.cancel(view.id, owner="key-1")
     found = await platform.desk.timeline(view.id, owner="key-1")
     assert [(one.index, one.state) for one in found.transitions] == [(0, "accepted"), (2, "cancelled")]
 

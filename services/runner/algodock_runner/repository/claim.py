@@ -56,7 +56,8 @@ WITH wanted AS (
 UPDATE tasks SET
     state = 'running', attempt = attempt + 1, worker_id = :worker,
     lease_until = now() + make_interval(secs => :lease_s),
-    claimed_at = now(), started_at = coalesce(started_at, now())
+    claimed_at = now(), started_at = coalesce(started_at, now()),
+    instance_id = NULL, release_id = NULL, commit = '', config_version = NULL
 FROM picked WHERE tasks.id = picked.id
 RETURNING tasks.id, algorithm, version, attempt, failures, max_attempts, timeout_s,
     CAST(extract(epoch FROM deadline - now()) AS double precision) AS deadline_in_s,

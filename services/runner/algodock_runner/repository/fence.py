@@ -75,12 +75,18 @@ class GiveBack:
     served: Served = Served()
 
 
+def _served_as(column: str) -> str:
+    """Return the assignment of a column of ``Served``: who ends a task whose worker is gone knows only its row."""
+    known = "e.instance_id IS NOT NULL OR tasks.state <> 'running'"
+    return f"{column} = CASE WHEN {known} THEN e.{column} ELSE tasks.{column} END"
+
+
 _END = sa.text(f"""
 WITH ended AS (
     UPDATE tasks SET
         state = e.state, finished_at = now(), lease_until = NULL, wakes_at = NULL,
-        instance_id = e.instance_id, release_id = e.release_id, commit = e.commit,
-        config_version = e.config_version,
+        {_served_as("instance_id")}, {_served_as("release_id")},
+        {_served_as("commit")}, {_served_as("config_version")},
         result_key = e.result_key, result_content_type = e.result_content_type,
         result_bytes = e.result_bytes, result_inline = e.result_inline,
         result_stored_at = CASE WHEN e.result_stored THEN now() END, error = CAST(e.error AS jsonb),
@@ -146,7 +152,10 @@ WITH returned AS (
     ) AS b (id, attempt, outcome, wait_s, spent, instance_id, release_id, commit, error, config_version)
     WHERE tasks.id = b.id AND tasks.attempt = b.attempt AND tasks.state = 'running'
     RETURNING tasks.id, tasks.algorithm, tasks.attempt, tasks.worker_id, tasks.claimed_at, tasks.wakes_at,
-        b.outcome, b.instance_id, b.release_id, b.commit, b.config_version, b.error
+        b.outcome, b.error, coalesce(b.instance_id, tasks.instance_id) AS instance_id,
+        CASE WHEN b.instance_id IS NULL THEN tasks.release_id ELSE b.release_id END AS release_id,
+        CASE WHEN b.instance_id IS NULL THEN tasks.commit ELSE b.commit END AS commit,
+        CASE WHEN b.instance_id IS NULL THEN tasks.config_version ELSE b.config_version END AS config_version
 ), noted AS (
     INSERT INTO attempts (task_id, attempt, outcome, worker_id, instance_id, release_id, commit, config_version,
         error, started_at)
