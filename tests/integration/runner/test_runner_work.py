@@ -97,7 +97,7 @@ async def test_a_large_answer_lies_in_the_object_store_with_its_type(platform: P
     assert "result" not in event["data"] or event["data"]["result"] is None
 
 
-@pytest.mark.parametrize("body", [b"{not json", b"[" * 3000, b'{"a": NaN}', b'"\\ud800"', b"[" * 300 + b"]" * 300])
+@pytest.mark.parametrize("body", [b"", b"[" * 3000, b'{"a": NaN}', b'"\\ud800"', b"[" * 300 + b"]" * 300])
 async def test_an_answer_that_only_calls_itself_json_is_kept_as_it_is(platform: Platform, body: bytes) -> None:
     async def wrong(_: web.Request) -> web.StreamResponse:
         return web.Response(body=body, content_type="application/json")
@@ -108,6 +108,34 @@ async def test_an_answer_that_only_calls_itself_json_is_kept_as_it_is(platform: 
         view = await platform.ended((await platform.submit(input=1)).id)
     assert view.state == "succeeded"
     assert await platform.store.get(f"tasks/{view.id}/1") == body
+
+
+@pytest.mark.parametrize("body", [b"{not json", b"{", b'{"a": 1}}', b'"\xff"', b"<html>", b" "])
+@pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8"])
+async def test_an_answer_that_is_called_json_and_is_none_fails_the_task_once(
+    platform: Platform, body: bytes, content_type: str
+) -> None:
+    async def wrong(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, headers={"content-type": content_type})
+
+    platform.algorithm.behaviour = wrong
+    platform.route()
+    async with platform.worker():
+        view = await platform.ended((await platform.submit(input=1)).id)
+    assert view.error
+    assert (view.state, view.error.type, view.attempt) == ("failed", "InvalidAnswer", 1)
+    assert not platform.store.keys
+
+
+async def test_an_answer_that_is_no_json_and_says_so_is_kept(platform: Platform) -> None:
+    async def text(_: web.Request) -> web.StreamResponse:
+        return web.Response(text="{")
+
+    platform.algorithm.behaviour = text
+    platform.route()
+    async with platform.worker():
+        view = await platform.ended((await platform.submit(input=1)).id)
+    assert (view.state, view.result_content_type) == ("succeeded", "text/plain; charset=utf-8")
 
 
 async def test_a_large_input_reaches_the_algorithm_whole(platform: Platform) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import datetime  # pydantic reads the annotations
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ __all__ = [
     "StoredResult",
     "TaskView",
     "Unstored",
+    "breaks_its_word",
     "is_small_json",
     "result_key",
     "result_url",
@@ -64,6 +66,22 @@ class Claim:
 
 SMALL_JSON_BYTES = 16 * 1024
 """JSON results up to here travel with ``task.finished`` and stay in their rows."""
+
+
+def breaks_its_word(content_type: str, data: bytes) -> bool:
+    """Say whether an answer calls itself JSON and is none; NaN, and what is too deep to tell, are let pass."""
+    if not data or content_type.split(";", 1)[0].strip().lower() != "application/json":
+        return False
+    try:
+        from_json(data)
+    except ValueError:  # it is stricter than JSON on depth and on halves of surrogate pairs
+        try:
+            json.loads(data)
+        except RecursionError:
+            return False
+        except ValueError:
+            return True
+    return False
 
 
 def is_small_json(content_type: str, data: bytes) -> bool:

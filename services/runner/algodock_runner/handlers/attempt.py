@@ -22,7 +22,7 @@ from algodock_common.storage import ObjectStoreUnavailable
 from algodock_runner.clients.answers import AttemptFailed
 from algodock_runner.clients.instances import Call, CallFailed
 from algodock_runner.domain.retry import Again, Failure, Kind, after_failure, backoff_s, replaced, task_error
-from algodock_runner.domain.tasks import StoredResult, is_small_json, result_key
+from algodock_runner.domain.tasks import StoredResult, breaks_its_word, is_small_json, result_key
 from algodock_runner.handlers.choosing import choose
 from algodock_runner.repository.fence import End, GiveBack, Served
 
@@ -81,7 +81,7 @@ class Attempt:
                     answer = await self._call(instance)
                 finally:
                     self._tools.table.release(instance)
-                return self._succeeded(await self._store(answer))
+                return self._succeeded(await self._store(_checked(answer)))
             except CallFailed as failed:
                 if not failed.sent:  # another instance may well be there
                     instance.suspect()
@@ -215,6 +215,14 @@ class Attempt:
     def _check_deadline(self) -> None:
         if self._deadline is not None and time.monotonic() >= self._deadline:
             raise _PastDeadline
+
+
+def _checked(answer: Answer) -> Answer:
+    """Return the answer unless it calls itself JSON and is none; looked at when it is in memory (1 MiB)."""
+    if answer.data is not None and breaks_its_word(answer.content_type, answer.data):
+        error = task_error("InvalidAnswer", f"the answer is called {answer.content_type} and is no JSON")
+        raise AttemptFailed(Failure(Kind.PERMANENT, error))
+    return answer
 
 
 class _PastDeadline(Exception):  # it is what it says
