@@ -11,7 +11,7 @@ from aiohttp import web
 
 from algodock_runner.domain.errors import TaskEnded
 from algodock_runner.handlers import cancelling as cancelling_handler
-from algodock_runner.handlers import pool as pool_handler
+from algodock_runner.handlers import holding
 from algodock_runner.repository import fence
 from algodock_runner.repository.claim import Slots, claim
 
@@ -99,7 +99,7 @@ async def test_a_task_that_has_ended_cannot_be_cancelled(platform: Platform) -> 
 
 
 async def test_a_worker_that_is_told_looks_at_once(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_handler, "WATCH_EVERY_S", 60.0)
+    monkeypatch.setattr(holding, "WATCH_EVERY_S", 60.0)
     platform.route()
     async with platform.worker() as pool:
         task = await running(platform)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import Gauge, Histogram
@@ -19,12 +19,11 @@ from algodock_common.observability import span
 from algodock_common.outages import is_infrastructure
 from algodock_runner.domain.retry import task_error
 from algodock_runner.handlers.attempt import Attempt
-from algodock_runner.repository import lease
+from algodock_runner.handlers.holding import Holding, Run
 from algodock_runner.repository.claim import Slots, claim, one_statement
 from algodock_runner.repository.fence import GiveBack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from uuid import UUID
 
     from algodock_common.database import Database
@@ -39,7 +38,6 @@ __all__ = ["Pool"]
 log = structlog.get_logger()
 
 LOOK_EVERY_S = 1.0
-WATCH_EVERY_S = 0.5
 
 RUNNING = Gauge("algodock_tasks_running", "Tasks that this worker runs")
 WAITED = Histogram(
@@ -52,27 +50,6 @@ RAN = Histogram(
     "Time of an attempt, from its claim to its commit",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
 )
-
-Stop = Literal["cancel", "lease lost", "drain"]
-
-
-class _Run:
-    """One attempt in the pool: its task in the event loop, how long its lease holds, why it was stopped."""
-
-    def __init__(self, attempt: Attempt, lease_until: float) -> None:
-        self.attempt = attempt
-        self.lease_until = lease_until
-        self.stop_reason: Stop | None = None
-        self.writing = False
-        self.task: asyncio.Task[None] | None = None
-
-    def stop(self, reason: Stop) -> None:
-        """Close the call. A lost lease overrules the rest, because then nothing may be written any more."""
-        first = self.stop_reason is None and not self.writing  # what is done is done
-        if first or (reason == "lease lost" and self.stop_reason != reason):
-            self.stop_reason = reason
-            if self.task is not None:
-                self.task.cancel()
 
 
 class Pool:
@@ -95,14 +72,14 @@ class Pool:
         self._canceller = canceller
         self._settings = settings
         self._worker_id = worker_id
-        self._runs: dict[UUID, _Run] = {}
+        self._runs: dict[UUID, Run] = {}
         self._busy: dict[str, int] = {}
         self._rung: set[str] = set()
         self._hungry: set[str] = set()
         self._look_everywhere = True
         self._wanted = asyncio.Event()
-        self._watch_now = asyncio.Event()
-        self._loops: list[asyncio.Task[None]] = []
+        self._holding = Holding(db, self._runs, lease_s=settings.lease_s)
+        self._looking: asyncio.Task[None] | None = None
         tools.table.listen(self._routes_changed)
 
     @property
@@ -118,21 +95,18 @@ class Pool:
     def cancel_asked(self, task_id: UUID) -> None:
         """Look soon whether a task that may run here is to stop; returns at once."""
         if task_id in self._runs:
-            self._watch_now.set()
+            self._holding.watch_now()
 
     async def start(self) -> None:
         """Begin to take work."""
-        self._loops = [
-            asyncio.create_task(self._keep_looking(), name="pool-claims"),
-            asyncio.create_task(self._keep_leases(), name="pool-leases"),
-            asyncio.create_task(self._keep_watching(), name="pool-watch"),
-        ]
+        self._looking = asyncio.create_task(self._keep_looking(), name="pool-claims")
+        await self._holding.start()
 
     async def stop(self) -> None:
         """Take nothing more; let what runs end within the grace, and hand the rest back."""
-        looking, *keeping = self._loops
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
         left = [run.task for run in self._runs.values() if run.task is not None]
         if left:
             log.info("draining", tasks=len(left))
@@ -141,9 +115,7 @@ class Pool:
                 run.stop("drain")
             if late:
                 await asyncio.wait(late, timeout=2.0)
-        for loop in keeping:
-            loop.cancel()
-        await asyncio.gather(*keeping, return_exceptions=True)
+        await self._holding.stop()
 
     def _routes_changed(self) -> None:
         self._look_everywhere = True
@@ -219,13 +191,13 @@ class Pool:
         return max(1, self._settings.slots - max(1, self._settings.slots // 8))
 
     def _begin(self, one: Claim, lease_until: float) -> None:
-        run = _Run(Attempt(one, self._tools), lease_until)
+        run = Run(Attempt(one, self._tools), lease_until)
         self._runs[one.id] = run
         self._busy[one.algorithm] = self._busy.get(one.algorithm, 0) + 1
         RUNNING.set(len(self._runs))
         run.task = asyncio.create_task(self._run(run), name=f"task-{one.id}")
 
-    async def _run(self, run: _Run) -> None:
+    async def _run(self, run: Run) -> None:
         """Run one attempt and write what became of it."""
         one = run.attempt.claim
         began = time.monotonic()
@@ -266,7 +238,7 @@ class Pool:
             self._rung |= self._hungry
             self._wanted.set()
 
-    async def _outcome(self, run: _Run) -> Outcome | None:
+    async def _outcome(self, run: Run) -> Outcome | None:
         """Return what is to be written; None when the lease was lost and nothing may be."""
         one = run.attempt.claim
         try:
@@ -282,54 +254,3 @@ class Pool:
             return GiveBack(one.id, one.attempt, "handed back", error=error, served=run.attempt.served)
         log.warning("lease_lost", task=str(one.id), attempt=one.attempt)
         return None
-
-    async def _keep_leases(self) -> None:
-        """Extend the leases of all that runs, three times in the length of a lease."""
-        period_s = self._settings.lease_s / 3
-        while True:
-            await asyncio.sleep(period_s)
-            held = {id_: run.attempt.claim.attempt for id_, run in self._runs.items()}
-            if not held:
-                continue
-            asked = time.monotonic()
-            try:
-                async with asyncio.timeout(period_s):
-                    kept = await lease.renew(self._db, held, lease_s=self._settings.lease_s)
-            except Exception as error:  # noqa: BLE001  # the watch ends what cannot be kept
-                log.warning("leases_not_renewed", tasks=len(held), error=repr(error))
-                continue
-            self._renewed(held, kept, asked)
-
-    def _renewed(self, held: Iterable[UUID], kept: set[UUID], asked: float) -> None:
-        for id_ in held:
-            run = self._runs.get(id_)
-            if run is None:
-                continue
-            if id_ in kept:
-                run.lease_until = asked + self._settings.lease_s
-            else:
-                run.stop("lease lost")
-
-    async def _keep_watching(self) -> None:
-        """Stop what holds no lease any more, by our own clock, and what its owner cancelled."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._watch_now.wait(), WATCH_EVERY_S)
-            self._watch_now.clear()
-            now = time.monotonic()
-            for run in list(self._runs.values()):
-                if now >= run.lease_until:
-                    run.stop("lease lost")
-            asked = [id_ for id_, run in self._runs.items() if run.stop_reason is None]
-            if not asked:
-                continue
-            try:
-                async with asyncio.timeout(self._settings.lease_s / 3):
-                    cancelled = await lease.cancel_requests(self._db, asked)
-            except Exception as error:  # noqa: BLE001  # asked again in a moment
-                log.warning("cancel_requests_not_read", error=repr(error))
-                continue
-            for id_ in cancelled:
-                found = self._runs.get(id_)
-                if found is not None:
-                    found.stop("cancel")
