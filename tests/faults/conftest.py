@@ -15,6 +15,7 @@ from tests.outside.platform import Platform, running_platform
 from tests.outside.servers import Servers
 
 LEASE_S = 3
+CALLBACK_TIMEOUT_S = 3
 LONG = os.environ.get("ALGODOCK_FAULTS") == "long"
 """Set by ``./algodock test --faults``: the counts and times of the promise; without it a short form of each."""
 
@@ -33,6 +34,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory, failpoints: Path) -> Iter
         workers=2,
         WORKER_LEASE_S=str(LEASE_S),
         KAFKA_MAX_POLL_INTERVAL_S="10",
+        CALLBACK_TIMEOUT_S=str(CALLBACK_TIMEOUT_S),
         ALGODOCK_FAILPOINTS=str(failpoints),
         OTEL_SAMPLE_RATIO="0",
     ) as running:
