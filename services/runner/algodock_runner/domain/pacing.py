@@ -46,7 +46,7 @@ class Pacing:
         }
 
     def begin(self, name: str) -> None:
-        """Note a callback that leaves for ``name`` (host and port)."""
+        """Note a callback that leaves for ``name``: its owner, host and port."""
         target = self._targets.setdefault(name, _Target(self.first))
         target.in_flight += 1
         self._targets.move_to_end(name)

@@ -91,8 +91,8 @@ CALLBACKS = (
     "ALTER TABLE callbacks ADD COLUMN leased boolean NOT NULL DEFAULT false",
     "COMMENT ON COLUMN callbacks.leased IS 'somebody is sending it; next_at is then when that is given up'",
     """ALTER TABLE callbacks ADD COLUMN target text COLLATE "C"
-        GENERATED ALWAYS AS (coalesce(lower(substring(url FROM '^[^/]*//([^/?#]*)')), '')) STORED""",
-    "COMMENT ON COLUMN callbacks.target IS 'host and port: so many at once, however many wait'",
+        GENERATED ALWAYS AS (owner || ' ' || coalesce(lower(substring(url FROM '^[^/]*//([^/?#]*)')), '')) STORED""",
+    "COMMENT ON COLUMN callbacks.target IS 'owner, host and port: so many at once, however many wait'",
     "DROP INDEX callbacks_due",
     "CREATE INDEX callbacks_due_by_target ON callbacks (target, next_at) WHERE state = 'pending'",
     "CREATE INDEX callbacks_untaken ON callbacks (owner, task_id DESC) WHERE state IN ('failed', 'disabled')",
