@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from algodock_common.errors import Unavailable
-from algodock_common.events import Event, InstanceChanged, TaskFinished
+from algodock_common.events import Event, InstanceChanged, ServiceCommand, TaskFinished
 from algodock_common.identifiers import uuid7
 from algodock_gateway.clients.upstream import Pool
 from algodock_gateway.domain.keys import fingerprint
@@ -170,7 +170,7 @@ async def test_an_instances_restart_is_commanded_once_however_often_it_is_asked_
         assert (await gateway.inside.post(f"/internal/services/{name}/restart", json=body)).status_code == 202
     assert (await gateway.inside.post("/internal/services/nobody/restart", json=body)).status_code == 404
     await gateway.api.post(f"/api/v1/services/stop/{name}")
-    heard = []
+    heard: list[ServiceCommand] = []
     async with asyncio.timeout(30):
         while not heard or heard[-1].action != "stop":
             command = await gateway.commands.get()

@@ -79,7 +79,7 @@ async def test_a_failed_task_is_a_dead_letter_with_its_reason(platform: Platform
     (letter,) = await listed(platform, owner="key-1")
     assert (letter.id, letter.task_id, letter.kind, letter.algorithm) == (view.id, view.id, "task", "echo")
     assert (letter.error_type, letter.reason, letter.attempts) == ("ValueError", "no string", 1)
-    assert await platform.letters.get(view.id, owner="key-1")
+    assert (await platform.letters.get(view.id, owner="key-1")).reason == "no string"
 
 
 async def test_other_ends_are_no_dead_letters(platform: Platform) -> None:

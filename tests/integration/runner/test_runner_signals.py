@@ -42,7 +42,7 @@ async def test_an_end_is_told_as_the_task_is_read_and_a_bell_wakes_a_worker_that
             assert heard == json.loads((await platform.task(ran.id)).model_dump_json())
             assert (heard["state"], heard["callback"]) == ("succeeded", {"state": "pending", "attempts": 0})
             stopped = await platform.submit(algorithm="other", input=1)
-            await platform.desk.cancel(stopped.id, owner=None)
+            await platform.cancels.cancel(stopped.id, owner=None)
             heard = json.loads(await told.get())
             assert (heard["id"], heard["state"]) == (str(stopped.id), "cancelled")
     finally:

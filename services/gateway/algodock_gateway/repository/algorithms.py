@@ -82,7 +82,7 @@ class Algorithms:
 
 
 def _algorithm(row: sa.Row[Any]) -> Algorithm:
-    return Algorithm(*row[:-1], limits=AlgorithmLimits.model_validate(row.limits))
+    return Algorithm(row.id, row.name, row.state, row.owner, row.clone_url, AlgorithmLimits.model_validate(row.limits))
 
 
 class AlgorithmStore:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from algodock_common.errors import BadRequest
 from algodock_common.events import TaskState
 from algodock_common.identifiers import AlgorithmName
-from algodock_gateway.routes.api.answers import TaskAnswer
+from algodock_gateway.routes.api.answers import Problem, TaskAnswer
 from algodock_gateway.routes.gatekeeper import Caller
 from algodock_gateway.routes.relay import Relayed
 
@@ -81,7 +81,15 @@ def make_router(tasks: Tasks, stamps: Stamps, relay: Relay, runner: Peer) -> API
         """
         return TaskAnswer.model_validate(await tasks.get(task_id, identity=stamps.of(caller), wait_s=min(wait, 60)))
 
-    @router.get("/{task_id}/result", response_class=Response)
+    @router.get(
+        "/{task_id}/result",
+        response_class=Response,
+        responses={
+            307: {"description": "Where a large one lies"},
+            409: {"model": Problem, "description": "It has not succeeded, or not yet"},
+            410: {"model": Problem, "description": "It was removed: when and why"},
+        },
+    )
     async def result(
         task_id: UUID,
         caller: Caller,
@@ -91,9 +99,33 @@ def make_router(tasks: Tasks, stamps: Stamps, relay: Relay, runner: Peer) -> API
         path = f"/internal/tasks/{task_id}/result"
         return Relayed(relay, runner, path, query={"link": link}, identity=stamps.of(caller))
 
-    @router.post("/{task_id}/cancel", status_code=202, response_class=Response)
+    @router.post(
+        "/{task_id}/cancel",
+        status_code=202,
+        response_class=Response,
+        openapi_extra=_CANCEL,
+        responses={202: {"model": TaskAnswer}, 409: {"model": Problem, "description": "It has ended otherwise"}},
+    )
     async def cancel(task_id: UUID, caller: Caller) -> Response:
-        """Cancel a task, or ask a running one to stop."""
+        """Cancel a waiting task at once, or ask a running one to stop: it is `cancelled` when its work has stopped.
+
+        With `force` its instance is restarted if the work goes on 5 s later.
+        """
         return Relayed(relay, runner, f"/internal/tasks/{task_id}/cancel", identity=stamps.of(caller))
 
     return router
+
+
+_CANCEL: dict[str, Any] = {
+    "requestBody": {
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"force": {"type": "boolean", "default": False}},
+                    "additionalProperties": False,
+                }
+            }
+        }
+    }
+}
