@@ -19,6 +19,7 @@ from algodock_common.errors import Unavailable
 from algodock_runner.clients.callback_target import CheckedResolver, HttpCallbackTarget
 from algodock_runner.domain.addresses import Destinations
 from algodock_runner.domain.errors import CallbackAddressRefused
+from algodock_runner.handlers.deliver import CallbackSender
 
 from .receiving import Receiver, due_now, finished
 
@@ -182,6 +183,37 @@ async def test_targets_take_turns_however_many_wait_for_one(platform: Platform, 
     first = {headers["host"].split(":")[0]: headers["webhook-id"] for headers, _ in receiver.got}
     assert set(first) == {"127.0.0.1", "localhost"}
     assert first["127.0.0.1"] == f"msg_{many[0].hex}"  # the oldest
+
+
+async def test_a_receiver_that_hangs_for_one_owner_is_not_slower_for_another(
+    platform: Platform, receiver: Receiver
+) -> None:
+    """Many receivers live behind one host: whoever lets a path of it hang must not slow down the neighbours."""
+    platform.gateway.secrets["key-2"] = (SECRET,)
+    for path in range(4):
+        await finished(platform, f"{receiver.url}/hang{path}")
+    for _ in range(2):
+        await finished(platform, receiver.url, owner="key-2")
+    held = asyncio.Event()
+
+    async def hang(request: web.Request) -> web.StreamResponse:
+        if "hang" in request.path:
+            await held.wait()
+        return web.Response()
+
+    receiver.answers = [hang] * 6
+    async with platform.sender(timeout_s=20) as sender:
+        assert await sender.send_due() == 4  # two of each
+        query = "SELECT 1 FROM callbacks WHERE owner = 'key-2' HAVING count(*) FILTER (WHERE state = 'delivered') = 2"
+        assert await sender.send_due() == 0
+        await platform.eventually(lambda: _written(sender, platform, query))
+        held.set()
+        await sender.idle()
+
+
+async def _written(sender: CallbackSender, platform: Platform, query: str) -> object:
+    await sender.send_due()
+    return await platform.rows(query)
 
 
 async def test_many_share_transactions_and_connections(platform: Platform, receiver: Receiver) -> None:

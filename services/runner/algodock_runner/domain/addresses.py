@@ -55,11 +55,6 @@ class Destination:
     host: str
     port: int
 
-    @property
-    def name(self) -> str:
-        """Return host and port: callbacks to the same ones share connections and limits."""
-        return f"{self.host}:{self.port}"
-
 
 @dataclass(frozen=True, slots=True)
 class Destinations:
