@@ -25,7 +25,7 @@ class GatewaySettings(BaseSettings):
         default=86_400, ge=0, description="how long a replaced callback secret stays valid beside the new one"
     )
 
-    task_watchers: int = Field(default=1000, ge=1, description="readers of tasks' events in one process")
+    task_watchers: int = Field(default=1000, ge=1, le=10_000, description="readers of tasks' events in one process")
 
     @property
     def proxies(self) -> frozenset[str]:

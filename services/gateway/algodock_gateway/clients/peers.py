@@ -201,7 +201,7 @@ class HttpRunner:
 
     async def task(self, task_id: UUID, *, identity: str, place: bool = False) -> JsonObject:
         """Return one task that the identity may see."""
-        params = {"place": "1"} if place else None
+        params = {"place": 1 if place else None}
         answer = await self._client.get(f"/internal/tasks/{task_id}", identity=identity, params=params)
         return _object(answer, "runner")
 
