@@ -68,7 +68,7 @@ class Ledger:
             yield ledger
         finally:
             platform.call("DELETE", f"/api/v1/services/{ledger.name}")
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+            asyncio.run_coroutine_threadsafe(_end(runner), loop).result(20)
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
@@ -202,6 +202,15 @@ class Ledger:
                 if kill is not None and after.ended is not None:
                     found.append(after.ended - kill)
         return found
+
+
+async def _end(runner: web.AppRunner) -> None:
+    """Stop serving, and what still works at an answer that nobody waits for."""
+    await runner.cleanup()
+    working = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in working:
+        task.cancel()
+    await asyncio.gather(*working, return_exceptions=True)
 
 
 def p95(times: list[float]) -> float:
