@@ -47,13 +47,13 @@ def api(settings: Settings) -> FastAPI:
     from algodock_runner.handlers.rerun import Reruns
     from algodock_runner.handlers.submit import Submission
     from algodock_runner.handlers.sweeper import Sweeper
-    from algodock_runner.routes import router
+    from algodock_runner.routes import install
     from algodock_runner.subscribers import subscribe_api
 
     gateway_url = settings.peers.gateway_url
     bus = Bus(settings.kafka, settings.secrets, service="runner", instance=settings.platform.node_id)
     signals = Signals(settings.redis)
-    db = Database(settings.database, schema=SCHEMA, source="/runner", bus=bus, signals=signals)
+    db = Database(settings.database, schema=SCHEMA, source="/runner", bus=bus, signals=signals, indexed=True)
     store = MinioObjectStore(settings.objects)
     bucket = BucketKeeper(store)
     to_gateway = InternalClient(settings.peers.gateway_url, settings.secrets)
@@ -103,7 +103,7 @@ def api(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         checks={"postgres": db.check, "kafka": bus.check, "objects": store.ping},
     )
-    app.include_router(router)
+    install(app)
     return app
 
 
@@ -131,7 +131,7 @@ def worker(settings: Settings) -> FastAPI:
     gateway_url = settings.peers.gateway_url
     bus = Bus(settings.kafka, settings.secrets, service="worker", instance=worker_id)
     signals = Signals(settings.redis)
-    db = Database(settings.database, schema=SCHEMA, source="/runner/worker", bus=bus, signals=signals)
+    db = Database(settings.database, schema=SCHEMA, source="/runner/worker", bus=bus, signals=signals, indexed=True)
     store = MinioObjectStore(settings.objects)
     bucket = BucketKeeper(store)
     redis = Redis.from_url(settings.redis.url.get_secret_value())

@@ -13,7 +13,7 @@ from algodock_common.settings import HttpSettings, LogSettings, SecretSettings, 
 from algodock_common.web import IDENTITY_HEADER, Identity, service_app, sign_identity
 from algodock_runner.handlers.files import FileSubmission
 from algodock_runner.handlers.rerun import Reruns
-from algodock_runner.routes import router
+from algodock_runner.routes import install
 
 if TYPE_CHECKING:
     from algodock_runner.settings import TaskSettings
@@ -37,7 +37,7 @@ async def served(platform: Platform, *, owner: str = "key-1") -> AsyncIterator[h
     """Give a client that asks in the name of ``owner``."""
     settings = _Settings(platform.limits)
     app = service_app("runner", settings)
-    app.include_router(router)
+    install(app)
     app.state.submission = platform.submission
     app.state.file_submission = FileSubmission(platform.submission, platform.store)
     app.state.reruns = Reruns(platform.db, platform.store, platform.submission)

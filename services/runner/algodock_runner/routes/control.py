@@ -28,7 +28,7 @@ def _cancels(request: Request) -> CancelRequests:
     return found
 
 
-router = APIRouter(prefix="/tasks")
+router = APIRouter(prefix="/internal/tasks")
 
 
 @router.post("/{task_id}/cancel", status_code=status.HTTP_202_ACCEPTED)

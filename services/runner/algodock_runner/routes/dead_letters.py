@@ -36,7 +36,7 @@ def _letters(request: Request) -> DeadLetters:
 
 Letters = Annotated[DeadLetters, Depends(_letters)]
 
-router = APIRouter(prefix="/dead-letters")
+router = APIRouter(prefix="/internal/dead-letters")
 
 
 @router.get("")

@@ -41,7 +41,7 @@ class Wanted(BaseModel):
     after: UUID | None = None
 
 
-router = APIRouter(prefix="/tasks")
+router = APIRouter(prefix="/internal/tasks")
 
 
 @router.get("")

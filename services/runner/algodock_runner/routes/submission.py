@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response, status
+from starlette.routing import Route
 
 from algodock_common.errors import AlgoDockError, BadRequest, PayloadTooLarge, problem_of
-from algodock_common.web import current_identity
+from algodock_common.web import current_identity, require_service_token
 from algodock_runner.domain.errors import InvalidTask
 from algodock_runner.domain.files import TASK_PART, Part
 from algodock_runner.routes.access import Owner
@@ -32,21 +33,21 @@ if TYPE_CHECKING:
     from algodock_runner.handlers.rerun import Reruns
     from algodock_runner.handlers.submit import Made, Submission
 
-__all__ = ["router"]
+__all__ = ["QUICK", "router"]
 
 TYPE_CHARACTERS = 255
 
-router = APIRouter(prefix="/tasks")
+router = APIRouter(prefix="/internal/tasks")
 
 
-@router.post("", status_code=status.HTTP_202_ACCEPTED, response_model=None)
 async def submit(request: Request) -> Response:
     """Accept a task: 202, or 200 with the task of the same idempotency key and body.
 
     Accept up to 1,000 of them: 202 with each one's task or problem in its place. Accept one with
     files: a form whose first part is ``task``.
     """
-    # Thousands a second may come: dependencies and response models would cost more than the rest together.
+    request.scope["route"] = QUICK  # for the metrics
+    await require_service_token(request)
     owner = (await current_identity(request)).key_id
     submission: Submission = request.app.state.submission
     limits = request.app.state.settings.tasks
@@ -79,6 +80,10 @@ async def rerun(request: Request, task_id: UUID, visible_to: Owner) -> Response:
     reruns: Reruns = request.app.state.reruns
     wanted = task_rerun(await read(request, request.app.state.settings.tasks.max_input_bytes + ENVELOPE_BYTES))
     return _one(await reruns.rerun(task_id, wanted, visible_to=visible_to, owner=owner))
+
+
+QUICK = Route("/internal/tasks", submit, methods=["POST"])
+"""Hundreds a second may come: the framework's dependencies and models would cost more than all the rest."""
 
 
 async def _with_files(request: Request, owner: str, limit: int, submission: Submission) -> Made:

@@ -26,7 +26,7 @@ class Standing(BaseModel):
     standing: dict[UUID, str]
 
 
-router = APIRouter(prefix="/tasks")
+router = APIRouter(prefix="/internal/tasks")
 
 
 @router.get("/{task_id}/timeline")
