@@ -106,8 +106,13 @@ class Database:
         source: str,
         bus: Bus | None = None,
         signals: Signals | None = None,
+        indexed: bool = False,
     ) -> None:
-        """Prepare the pool; nothing connects before it is used."""
+        """Prepare the pool; nothing connects before it is used.
+
+        With ``indexed`` statements are planned for tables that will grow: a plan that was made, and kept,
+        while a table was empty would read all of it ever after.
+        """
         self.schema = schema
         self._source = source
         self._signals = signals
@@ -124,6 +129,7 @@ class Database:
                     "search_path": schema,
                     "application_name": f"algodock{source}",
                     "jit": "off",
+                    "enable_seqscan": "off" if indexed else "on",
                     "timezone": "UTC",
                 },
             },

@@ -60,15 +60,16 @@ WITH given AS (
     ON CONFLICT (owner, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
     RETURNING {OWN_COLUMNS},
         CASE WHEN t.callback_url IS NOT NULL THEN 'pending' END AS callback_state, 0 AS callback_attempts
-), placed AS (
-    SELECT made.*, given.later, CASE WHEN given.later THEN given.event_if_later ELSE given.event END AS event,
-        row_number() OVER (ORDER BY given.place) AS turn
-    FROM made JOIN given USING (id)
 ), told AS (
-    INSERT INTO outbox (topic, event) SELECT 'task.accepted', event FROM placed ORDER BY turn RETURNING id
+    SELECT placed.*, nextval('outbox_id_seq') AS sequence
+    FROM (
+        SELECT made.*, given.later, CASE WHEN given.later THEN given.event_if_later ELSE given.event END AS event
+        FROM made JOIN given USING (id) ORDER BY given.place
+    ) AS placed
+), written AS (
+    INSERT INTO outbox (id, topic, event) OVERRIDING SYSTEM VALUE SELECT sequence, 'task.accepted', event FROM told
 )
-SELECT placed.*, told.sequence
-FROM placed JOIN (SELECT id AS sequence, row_number() OVER (ORDER BY id) AS turn FROM told) AS told USING (turn)
+SELECT * FROM told
 """  # noqa: S608  # only constants of this module
 
 _FIND_BY_KEYS = sa.text(

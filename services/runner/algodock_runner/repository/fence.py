@@ -112,11 +112,8 @@ WITH ended AS (
     INSERT INTO dead_letters (id, task_id, owner, algorithm, error_type, reason, attempts, traceparent)
     SELECT id, id, owner, algorithm, coalesce(error->>'type', ''), coalesce(error->>'message', ''), attempt, traceparent
     FROM ended WHERE state = 'failed'
-), numbered AS (
-    SELECT ended.*, row_number() OVER () AS turn FROM ended
 ), told AS (
-    INSERT INTO outbox (topic, event)
-    SELECT 'task.finished', convert_to(CAST(json_build_object(
+    SELECT ended.*, nextval('outbox_id_seq') AS sequence, convert_to(CAST(json_build_object(
         'specversion', '1.0', 'id', event_id, 'source', CAST(:source AS text), 'type', CAST(:type AS text),
         'subject', id, 'time', now(), 'datacontenttype', 'application/json',
         'traceparent', coalesce(span, traceparent),
@@ -127,22 +124,24 @@ WITH ended AS (
             'result', CASE WHEN small THEN CAST(convert_from(result_inline, 'UTF8') AS json) END,
             'error', error, 'metadata', metadata, 'finished_at', finished_at
         )
-    ) AS text), 'UTF8')
-    FROM numbered ORDER BY turn
-    RETURNING id, event
+    ) AS text), 'UTF8') AS event
+    FROM ended
+), written AS (
+    INSERT INTO outbox (id, topic, event) OVERRIDING SYSTEM VALUE SELECT sequence, 'task.finished', event FROM told
 )
-SELECT {OWN_COLUMNS},
-    CASE WHEN t.callback_url IS NOT NULL THEN 'pending' END AS callback_state, 0 AS callback_attempts,
-    told.event, told.sequence
-FROM numbered t
-JOIN (SELECT id AS sequence, event, row_number() OVER (ORDER BY id) AS turn FROM told) AS told USING (turn)
+SELECT {OWN_COLUMNS}, t.event, t.sequence,
+    CASE WHEN t.callback_url IS NOT NULL THEN 'pending' END AS callback_state, 0 AS callback_attempts
+FROM told t
 """)  # noqa: S608  # a constant of the repository
 
 _GIVE_BACK = sa.text("""
 WITH returned AS (
     UPDATE tasks SET
-        state = 'queued', lease_until = NULL, queued_at = now(),
-        wakes_at = CASE WHEN b.wait_s > 0 THEN now() + make_interval(secs => b.wait_s) END,
+        state = CASE WHEN cancel_requested_at IS NULL THEN 'queued' ELSE 'running' END,
+        lease_until = CASE WHEN cancel_requested_at IS NOT NULL THEN now() END,
+        queued_at = CASE WHEN cancel_requested_at IS NULL THEN now() ELSE queued_at END,
+        wakes_at = CASE WHEN b.wait_s > 0 AND cancel_requested_at IS NULL
+            THEN now() + make_interval(secs => b.wait_s) END,
         failures = failures + CASE WHEN b.spent THEN 1 ELSE 0 END,
         lost = lost + CASE WHEN b.outcome = 'lost' THEN 1 ELSE 0 END
     FROM unnest(
