@@ -36,7 +36,7 @@ from algodock_gateway.routes.api import Peers, make_api
 from algodock_gateway.routes.documents import make_documents
 from algodock_gateway.routes.express import ExpressLane
 from algodock_gateway.routes.gatekeeper import Gatekeeper
-from algodock_gateway.routes.inlets import Edge, GitInlet, PassedInlet
+from algodock_gateway.routes.inlets import Edge, GitInlet, PassedInlet, SubmitInlet
 from algodock_gateway.routes.internal import make_internal
 from algodock_gateway.routes.prefer import PreferInlet
 from algodock_gateway.routes.relay import Relay
@@ -168,6 +168,7 @@ def create_app(settings: Settings) -> Edge:
             )
         ),
         git=GitInlet(keys, stamps, algorithms, relay, peers.gitea_sync),
+        submit=SubmitInlet(keys, stamps, relay, peers.runner),
         passed=(PassedInlet.webhooks(relay, peers.gitea_sync), PassedInlet.heartbeats(relay, peers.registry)),
         api=app,
     )

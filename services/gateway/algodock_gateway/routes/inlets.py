@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from algodock_common.observability import span
 from algodock_common.web.last_resort import answered
-from algodock_gateway.domain import GitKeyRefused
+from algodock_gateway.domain import GitKeyRefused, KeyRefused
 from algodock_gateway.domain.keys import basic_password, bearer
 from algodock_gateway.routes.headers import header_of
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from algodock_gateway.routes.express import ExpressLane
     from algodock_gateway.routes.relay import Peer, Relay
 
-__all__ = ["Edge", "GitInlet", "PassedInlet", "guarded"]
+__all__ = ["Edge", "GitInlet", "PassedInlet", "SubmitInlet", "guarded"]
 
 GIT_TIMEOUT_S: Final = 300.0
 """A push waits for its deploy on ``remote:`` lines, and a large repository is silent while it is packed."""
@@ -31,6 +31,8 @@ HEARTBEAT_BYTES: Final = 64 * 2**10
 SHORT_S: Final = 30.0
 
 WEBHOOK_PATH: Final = "/api/v1/gitea/webhook"
+SUBMIT_PATH: Final = "/api/v1/tasks"
+SUBMIT_S: Final = 60.0
 HEARTBEAT_PATH: Final = "/api/v1/registry/heartbeat"
 
 _GIT_PATH: Final = re.compile(r"/git/([^/]+)/([^/]+?)\.git(/[^?#]*)")
@@ -134,14 +136,50 @@ class PassedInlet:
         await guarded(scope, receive, send, self.path, serve)
 
 
+class SubmitInlet:
+    """``POST /api/v1/tasks``: to the runner, which streams and checks the body. ``api/submitting`` documents it.
+
+    Hundreds come a second: the framework's routing would cost more than the relay.
+    """
+
+    def __init__(self, keys: KeyRing, stamps: Stamps, relay: Relay, runner: Peer) -> None:
+        """Join what is needed."""
+        self._keys = keys
+        self._stamps = stamps
+        self._relay = relay
+        self._runner = runner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one submission."""
+
+        async def serve(send: Send) -> None:
+            key = await self._keys.find(bearer(header_of(scope, b"authorization")))
+            if key is None:
+                raise KeyRefused
+            await self._relay(
+                scope,
+                receive,
+                send,
+                peer=self._runner,
+                target=b"/internal/tasks",
+                identity=self._stamps.of(key),
+                timeout_s=SUBMIT_S,
+            )
+
+        await guarded(scope, receive, send, SUBMIT_PATH, serve)
+
+
 class Edge:
     """The whole gateway as one ASGI application: raw inlets by their paths, FastAPI for everything else."""
 
-    def __init__(self, *, ai: ExpressLane, git: ASGIApp, passed: Iterable[PassedInlet], api: ASGIApp) -> None:
+    def __init__(  # one for each inlet
+        self, *, ai: ExpressLane, git: ASGIApp, submit: ASGIApp, passed: Iterable[PassedInlet], api: ASGIApp
+    ) -> None:
         """Join the inlets; ``lane`` is for the protocol that serves them."""
         self.lane = ai
         self._ai = ai.inlet
         self._git = git
+        self._submit = submit
         self._exact = {inlet.path: inlet for inlet in passed}
         self._api = api
 
@@ -154,6 +192,9 @@ class Edge:
                 return
             if path.startswith("/git/"):
                 await self._git(scope, receive, send)
+                return
+            if path == SUBMIT_PATH and scope["method"] == "POST":
+                await self._submit(scope, receive, send)
                 return
             exact = self._exact.get(path)
             if exact is not None:
