@@ -14,7 +14,7 @@ from algodock_runner.repository import fence
 if TYPE_CHECKING:
     from .conftest import Platform
 
-__all__ = ["Receiver", "delivered", "due_now", "finished", "serving"]
+__all__ = ["Receiver", "delivered", "due_now", "finished", "serving", "stands"]
 
 GATEWAY_URL = "http://gateway.test"
 
@@ -71,3 +71,11 @@ async def delivered(platform: Platform, **settings: Any) -> None:
     async with platform.sender(**settings) as sender:
         while await sender.send_due():
             await sender.idle()
+
+
+async def stands(platform: Platform) -> Any:
+    """Return how the only callback stands; ``wait_s`` until its next attempt."""
+    query = """SELECT state, attempts, last_status, last_error,
+        extract(epoch FROM next_at - now())::float8 AS wait_s FROM callbacks"""
+    (row,) = await platform.rows(query)
+    return row

@@ -180,7 +180,7 @@ async def http(desk: CallbackDesk) -> AsyncIterator[httpx.AsyncClient]:
     private, public = new_identity_keys()
     secrets = SecretSettings(secret_key="s" * 40, identity_public_key=public)
     app = FastAPI()
-    app.include_router(router, prefix="/internal")
+    app.include_router(router)
     app.state.callbacks, app.state.settings = desk, type("S", (), {"secrets": secrets})()
     headers = {IDENTITY_HEADER: sign_identity(Identity(OWNER, "me", ("user",)), private)}
     async with httpx.AsyncClient(

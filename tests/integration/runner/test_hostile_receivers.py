@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .receiving import Receiver, delivered, due_now, finished, serving
+from .receiving import Receiver, delivered, due_now, finished, serving, stands
 
 if TYPE_CHECKING:
     from .conftest import Platform
@@ -73,11 +73,6 @@ def says(data: bytes) -> Conversation:
         await writer.drain()
 
     return conversation
-
-
-async def stands(platform: Platform) -> Any:
-    (row,) = await platform.rows("SELECT state, attempts, last_status, last_error FROM callbacks")
-    return row
 
 
 async def tried_twice(platform: Platform, target: Hostile, *, within_s: float = 3.0, **settings: Any) -> Any:

@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import sqlalchemy as sa
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook
 
 from algodock_common.errors import Unavailable
-from algodock_runner.clients.callback_target import CheckedResolver, HttpCallbackTarget
-from algodock_runner.domain.addresses import Destinations
-from algodock_runner.domain.errors import CallbackAddressRefused
-from algodock_runner.handlers.deliver import CallbackSender
 
-from .receiving import Receiver, due_now, finished
+from .receiving import Receiver, due_now, finished, stands
 
 if TYPE_CHECKING:
     from .conftest import Platform
 
 NEW = "whsec_bmV3LW5ldy1uZXctbmV3LW5ldy1uZXc="
 SECRET = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtMTIzNA=="
-
-
-async def stands(platform: Platform) -> Any:
-    query = """SELECT state, attempts, last_status, last_error,
-        extract(epoch FROM next_at - now())::float8 AS wait_s FROM callbacks"""
-    (row,) = await platform.rows(query)
-    return row
 
 
 async def test_a_finished_task_is_told_signed(platform: Platform, receiver: Receiver) -> None:
@@ -174,85 +160,6 @@ async def test_one_whose_key_is_gone_is_never_sent_unsigned(platform: Platform, 
     assert not receiver.got
 
 
-async def test_targets_take_turns_however_many_wait_for_one(platform: Platform, receiver: Receiver) -> None:
-    many = [await finished(platform, receiver.url) for _ in range(6)]
-    await finished(platform, receiver.url.replace("127.0.0.1", "localhost"))
-    async with platform.sender(at_once=2) as sender:
-        assert await sender.send_due() == 2
-        await sender.idle()
-    first = {headers["host"].split(":")[0]: headers["webhook-id"] for headers, _ in receiver.got}
-    assert set(first) == {"127.0.0.1", "localhost"}
-    assert first["127.0.0.1"] == f"msg_{many[0].hex}"  # the oldest
-
-
-async def test_a_receiver_that_hangs_for_one_owner_is_not_slower_for_another(
-    platform: Platform, receiver: Receiver
-) -> None:
-    """Many receivers live behind one host: whoever lets a path of it hang must not slow down the neighbours."""
-    platform.gateway.secrets["key-2"] = (SECRET,)
-    for path in range(4):
-        await finished(platform, f"{receiver.url}/hang{path}")
-    for _ in range(2):
-        await finished(platform, receiver.url, owner="key-2")
-    held = asyncio.Event()
-
-    async def hang(request: web.Request) -> web.StreamResponse:
-        if "hang" in request.path:
-            await held.wait()
-        return web.Response()
-
-    receiver.answers = [hang] * 6
-    async with platform.sender(timeout_s=20) as sender:
-        assert await sender.send_due() == 4  # two of each
-        query = "SELECT 1 FROM callbacks WHERE owner = 'key-2' HAVING count(*) FILTER (WHERE state = 'delivered') = 2"
-        assert await sender.send_due() == 0
-        await platform.eventually(lambda: _written(sender, platform, query))
-        held.set()
-        await sender.idle()
-
-
-async def _written(sender: CallbackSender, platform: Platform, query: str) -> object:
-    await sender.send_due()
-    return await platform.rows(query)
-
-
-async def test_many_share_transactions_and_connections(platform: Platform, receiver: Receiver) -> None:
-    """What one receiver gets costs neither a commit nor a connection each."""
-    await finished(platform, receiver.url)
-    columns = "owner, algorithm, state, priority, max_attempts, expires_at, request_hash, body, content_type, metadata"
-    await platform.change(
-        f"""WITH more AS (
-            INSERT INTO tasks (id, callback_url, finished_at, {columns})
-            SELECT gen_random_uuid(), callback_url, finished_at, {columns} FROM tasks, generate_series(1, 199)
-            RETURNING id, owner, callback_url
-        ) INSERT INTO callbacks (task_id, owner, url) SELECT id, owner, callback_url FROM more"""  # noqa: S608
-    )
-    peers: set[object] = set()
-
-    async def note(request: web.Request) -> web.StreamResponse:
-        assert request.transport
-        peers.add(request.transport.get_extra_info("peername"))
-        return web.Response(text="ok")
-
-    receiver.answers = [note] * 200
-    transactions, begin = 0, platform.db.transaction
-
-    def counted() -> Any:
-        nonlocal transactions
-        transactions += 1
-        return begin()
-
-    async with platform.sender(timeout_s=10) as sender:
-        platform.db.transaction = counted  # type: ignore[method-assign]  # only counted
-        await sender.start()
-        sender.wake()
-        query = "SELECT 1 FROM callbacks HAVING count(*) FILTER (WHERE state = 'delivered') = 200"
-        await platform.eventually(lambda: platform.rows(query), seconds=60)
-    assert len(receiver.got) == 200
-    assert transactions < 100
-    assert len(peers) <= 16
-
-
 async def test_gone_disables_all_that_is_pending_for_the_address(platform: Platform, receiver: Receiver) -> None:
     receiver.answers = [410]
     await finished(platform, receiver.url)
@@ -338,113 +245,3 @@ async def test_no_attempt_is_spent_while_the_secret_cannot_be_asked_for(platform
     row = await stands(platform)
     assert (row.state, row.attempts) == ("pending", 0)
     assert not receiver.got
-
-
-RECORDING = """
-SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INSERT INTO callback_deliveries%'
-"""
-
-SENDER = """
-import asyncio
-from algodock_common.database import Database
-from algodock_common.settings import DatabaseSettings
-from algodock_runner.clients.callback_target import HttpCallbackTarget
-from algodock_runner.clients.gateway import FakeGateway
-from algodock_runner.handlers.deliver import CallbackSender
-from algodock_runner.settings import CallbackSettings
-
-async def main():
-    settings, gateway = CallbackSettings(allow_private=True), FakeGateway()
-    gateway.secrets["key-1"] = ("whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtMTIzNA==",)
-    target = HttpCallbackTarget(settings.destinations, timeout_s=10)
-    await target.start()
-    db = Database(DatabaseSettings(), schema="runner", source="/runner")
-    await CallbackSender(db, gateway, target, settings=settings, gateway_url="http://gateway.test").start()
-    await asyncio.Event().wait()
-
-asyncio.run(main())
-"""
-
-
-async def test_one_whose_sender_is_killed_before_it_is_recorded_is_delivered_again_with_the_same_id(
-    platform: Platform, receiver: Receiver
-) -> None:
-    id_ = await finished(platform, receiver.url)
-    asked, locked = asyncio.Event(), asyncio.Event()
-
-    async def answer(_: web.Request) -> web.StreamResponse:
-        asked.set()
-        await locked.wait()
-        return web.Response(status=204)
-
-    receiver.answers = [answer]
-    sender = await asyncio.create_subprocess_exec(sys.executable, "-c", SENDER)
-    try:
-        await asyncio.wait_for(asked.wait(), 40)
-        async with platform.db.transaction() as tx:
-            await tx.session.execute(sa.text("SELECT 1 FROM callbacks FOR UPDATE"))  # nobody can record it
-            locked.set()
-            await platform.eventually(lambda: platform.rows(RECORDING), seconds=30)
-            sender.kill()
-            await sender.wait()
-    finally:
-        if sender.returncode is None:
-            sender.kill()
-            await sender.wait()
-    row = await stands(platform)
-    assert (row.state, row.attempts) == ("pending", 1)
-    async with platform.sender() as other:
-        assert await other.send_due() == 0  # the lease of the first one holds
-        assert 0 < row.wait_s < 26
-        await due_now(platform)
-        assert await other.send_due() == 1
-        await other.idle()
-    assert [headers["webhook-id"] for headers, _ in receiver.got] == [f"msg_{id_.hex}"] * 2
-    assert receiver.got[0][1] == receiver.got[1][1]
-    assert (await stands(platform)).state == "delivered"
-
-
-async def test_a_private_address_is_not_called(platform: Platform, receiver: Receiver) -> None:
-    await finished(platform, receiver.url)
-    async with platform.sender(allow_private=False) as sender:
-        await sender.send_due()
-        await sender.idle()
-    assert not receiver.got
-    assert "not a public address" in (await stands(platform)).last_error
-
-
-async def test_a_name_that_leads_inside_is_not_called() -> None:
-    async def look_up(_host: str, _port: int, _family: int) -> list[tuple[int, str]]:
-        return [(socket.AF_INET, "93.184.216.34"), (socket.AF_INET, "10.0.0.7")]
-
-    with pytest.raises(CallbackAddressRefused):
-        await CheckedResolver(Destinations(), look_up=look_up).resolve("two-faced.test", 80)
-
-
-async def closing(_: web.Request) -> web.StreamResponse:
-    return web.Response(status=204, headers={"connection": "close"})
-
-
-async def test_what_was_checked_is_what_is_connected_to(receiver: Receiver) -> None:
-    """A name that changes between the check and the connection cannot be: it is resolved once."""
-    asked = 0
-    port = int(receiver.url.split(":")[2].split("/")[0])
-
-    async def look_up(_host: str, _port: int, _family: int) -> list[tuple[int, str]]:
-        nonlocal asked
-        asked += 1
-        return [(socket.AF_INET, "127.0.0.1" if asked == 1 else "169.254.169.254")]
-
-    inside = Destinations(allow_private=True)
-    target = HttpCallbackTarget(inside, timeout_s=2, resolver=CheckedResolver(inside, look_up=look_up))
-    await target.start()
-    receiver.answers = [204, closing]
-    try:
-        first, second, third = [await target.post(f"http://rebound.test:{port}/x", b"{}", {}) for _ in range(3)]
-    finally:
-        await target.stop()
-    assert (first.status, second.status) == (204, 204)  # the second one by the kept connection
-    assert third.status is None
-    assert "169.254.169.254 is not a public address" in third.error
-    assert asked == 2
-    assert receiver.got[0][0]["host"] == f"rebound.test:{port}"
