@@ -127,6 +127,7 @@ def test_callback_targets_that_misbehave(
         waited = []
         for task in good:
             taken = eventually(lambda task=task: _ended(_callback(api, task)), 60)  # type: ignore[misc]
+            assert taken
             (delivery,) = taken["deliveries"]
             waited.append(_seconds(delivery["started_at"]) - _seconds(taken["created_at"]))
         for count in (1, 2):
