@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from aiohttp import web
 
+from algodock_common.errors import Conflict, Unavailable
 from algodock_runner.domain.errors import TaskEnded
 from algodock_runner.handlers import cancelling as cancelling_handler
 from algodock_runner.handlers import holding
@@ -76,17 +77,30 @@ async def test_a_running_task_is_cancelled_when_its_work_has_stopped(platform: P
     assert platform.algorithm.cancelled == [str(view.id)] * 2
 
 
-async def test_a_task_cancelled_between_two_attempts_is_not_tried_again(platform: Platform) -> None:
+@pytest.mark.parametrize("outcome", ["failed", "handed back", "not started"])
+async def test_an_attempt_that_ends_beside_its_cancel_is_not_followed_by_another_and_asked_after(
+    platform: Platform, outcome: str
+) -> None:
+    """A plain function goes on after its call has timed out, or its worker was stopped."""
     view = await platform.submit(input=1)
     async with platform.db.transaction() as tx:
         (held,) = await claim(tx, worker_id="w", slots=[Slots("echo", 1, None)], room=1, lease_s=60)
     await platform.cancels.cancel(view.id, owner=None)
+    back = fence.GiveBack(view.id, held.attempt, outcome, wait_s=9, spent=True)  # type: ignore[arg-type]
     async with platform.db.transaction() as tx:
-        await fence.give_back(tx, [fence.GiveBack(view.id, held.attempt, "failed", spent=True)])
+        await fence.give_back(tx, [back])
     async with platform.db.transaction() as tx:
         assert not await claim(tx, worker_id="w", slots=[Slots("echo", 1, None)], room=1, lease_s=60)
     await platform.reconciler.sweep_once()
-    assert (await platform.task(view.id)).state == "cancelled"
+    assert (await platform.task(view.id)).state == "running"
+    platform.algorithm.cancel_answers = [202, 200]
+    platform.route()
+    async with platform.worker():
+        seen = await platform.ended(view.id)
+    assert (seen.state, seen.attempt) == ("cancelled", 2)
+    assert platform.algorithm.cancelled == [str(view.id)] * 2
+    assert not platform.algorithm.calls
+    assert [row.outcome for row in await platform.rows("SELECT outcome FROM attempts")] == [outcome]
 
 
 async def test_a_task_that_has_ended_cannot_be_cancelled(platform: Platform) -> None:
@@ -185,12 +199,29 @@ async def test_force_restarts_the_instance_once_if_the_work_goes_on(
             assert not platform.restarts.asked or row.ago.total_seconds() >= 1
             return bool(platform.restarts.asked) and row.ago.total_seconds() >= seconds
 
-        await platform.eventually(lambda: asked_after(3), seconds=10)
+        await platform.eventually(lambda: asked_after(3), seconds=30)
         assert (await platform.task(task)).state == "running"  # a restart may take longer than a call
         platform.algorithm.cancel_answers = [202, 404]
         assert (await platform.ended(task)).state == "cancelled"
     ((algorithm, restarted, _),) = platform.restarts.asked
     assert (algorithm, restarted) == ("echo", instance.instance_id)
+
+
+async def test_force_waits_for_no_restart_that_cannot_be(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cancelling_handler, "FORCE_AFTER_S", 0.5)
+    platform.restarts.refusal = Unavailable("the gateway is away")
+    platform.algorithm.cancel_answers = [202] * 100
+    platform.route()
+    async with platform.worker():
+        task = await running(platform, timeout=1.5)
+        await platform.cancels.cancel(task, owner=None, force=True)
+        after = "SELECT 1 FROM tasks WHERE now() > cancel_requested_at + interval '3 seconds'"
+        await platform.eventually(lambda: platform.rows(after))
+        assert (await platform.task(task)).state == "running"  # it may come back
+        platform.restarts.refusal = Conflict("it runs elsewhere")
+        seen = await platform.ended(task)
+    assert seen.error
+    assert (seen.state, seen.error.type) == ("failed", "NotStopped")
 
 
 async def test_force_may_be_added_later_and_is_not_taken_back(platform: Platform) -> None:

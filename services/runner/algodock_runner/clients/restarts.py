@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from algodock_common.errors import AlgoDockError
     from algodock_common.web import InternalClient
 
 __all__ = ["FakeRestarts", "HttpRestarts", "Restarts"]
@@ -45,10 +46,13 @@ class FakeRestarts:
     """``Restarts`` that only notes what was asked."""
 
     def __init__(self) -> None:
-        """Note nothing yet."""
+        """Note nothing yet; ``refusal`` is raised instead."""
         self.asked: list[tuple[str, UUID, UUID]] = []
+        self.refusal: AlgoDockError | None = None
 
     async def restart(self, algorithm: str, instance_id: UUID, *, operation_id: UUID, reason: str) -> None:
         """Note it."""
         assert reason  # noqa: S101  # the real one shows it to people
+        if self.refusal is not None:
+            raise self.refusal
         self.asked.append((algorithm, instance_id, operation_id))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from algodock_runner.clients.instances import CancelAnswer, Instances
     from algodock_runner.clients.restarts import Restarts
     from algodock_runner.handlers.ledger import Ledger
+    from algodock_runner.repository.cancelling import Asked
 
 __all__ = ["Canceller"]
 
@@ -104,10 +105,16 @@ class Canceller:
         return await self._end(_Work(task_id, instance.algorithm, attempt, [instance], limit_s))
 
     async def _end(self, work: _Work) -> End:
-        asked_restart: set[UUID] = set()
-        began, wait_s, bound_s = time.monotonic(), ASK_FIRST_S, work.timeout_s
+        restarted: set[UUID] = set()
+        began, wait_s = time.monotonic(), ASK_FIRST_S
         served = work.instances[0] if len(work.instances) == 1 else None
         while going := await self._going(work):
+            bound_s = work.timeout_s
+            asked = await self._asked(work.task_id)
+            if asked is not None and asked.force:
+                due = asked.ago_s >= FORCE_AFTER_S
+                if not due or await self._restart(work, going, restarted):
+                    bound_s = max(bound_s, FORCE_AFTER_S + RESTART_WITHIN_S)
             if time.monotonic() - began >= bound_s:
                 where = ", ".join(f"{one.host}:{one.port}" for one in going)
                 message = (
@@ -116,11 +123,9 @@ class Canceller:
                 )
                 error = task_error("NotStopped", message)
                 return End(work.task_id, work.attempt, "failed", error=error, served=_served(served))
-            if await self._forced(work.task_id) and await self._restart(work, going, asked_restart):
-                bound_s = max(bound_s, time.monotonic() - began + RESTART_WITHIN_S)
             await asyncio.sleep(wait_s)
             wait_s = min(ASK_EVERY_S, 2 * wait_s)
-        how = "cancelled by a restart of its instance" if asked_restart else "cancelled while it ran"
+        how = "cancelled by a restart of its instance" if restarted else "cancelled while it ran"
         return _cancelled(work.task_id, work.attempt, served, how)
 
     async def _going(self, work: _Work) -> list[Instance]:
@@ -139,35 +144,33 @@ class Canceller:
         known = self._table.instance(instance.id)
         return known is not None and not (answer == "refused" and known.state == "silent")
 
-    async def _forced(self, task_id: UUID) -> bool:
+    async def _asked(self, task_id: UUID) -> Asked | None:
         try:
             async with self._db.read() as session:
-                asked = await cancelling.asked(session, task_id)
+                return await cancelling.asked(session, task_id)
         except Exception as error:
             if not is_infrastructure(error):
                 raise
             log.warning("cancel_not_read", task=str(task_id), error=repr(error))
-            return False
-        return asked is not None and asked.force and asked.ago_s >= FORCE_AFTER_S
+            return None
 
-    async def _restart(self, work: _Work, going: Sequence[Instance], asked: set[UUID]) -> bool:
-        """Ask for restarts that were not asked for yet; return whether one was."""
-        new = False
+    async def _restart(self, work: _Work, going: Sequence[Instance], restarted: set[UUID]) -> bool:
+        """Ask for the restarts that were not asked for yet; return whether waiting for one makes sense."""
+        hope = False
         for one in going:
-            if one.id in asked:
-                continue
-            reason = f"task {work.task_id} was cancelled by force and goes on"
-            try:
-                await self._restarts.restart(
-                    work.algorithm, one.id, operation_id=uuid5(one.id, str(work.task_id)), reason=reason
-                )
-            except AlgoDockError as error:  # asked again in a moment
-                log.warning("restart_not_asked", task=str(work.task_id), instance=str(one.id), error=error.detail)
-                continue
-            log.info("restart_asked", task=str(work.task_id), instance=str(one.id))
-            asked.add(one.id)
-            new = True
-        return new
+            if one.id not in restarted:
+                reason = f"task {work.task_id} was cancelled by force and goes on"
+                operation = uuid5(one.id, str(work.task_id))
+                try:
+                    await self._restarts.restart(work.algorithm, one.id, operation_id=operation, reason=reason)
+                except AlgoDockError as error:  # asked again in a moment
+                    log.warning("restart_not_asked", task=str(work.task_id), instance=str(one.id), error=error.detail)
+                    hope |= error.retryable
+                    continue
+                log.info("restart_asked", task=str(work.task_id), instance=str(one.id))
+                restarted.add(one.id)
+            hope = True
+        return hope
 
     async def _keep_adopting(self) -> None:
         while True:

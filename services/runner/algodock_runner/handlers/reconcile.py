@@ -129,6 +129,7 @@ class Reconciler:
         return len(found)
 
     async def _cancel(self) -> int:
+        """End what waits with a cancel in its row: nothing puts a task there since cancels are taken over."""
         async with self._db.transaction() as tx:
             found = await sweep.cancelled(tx)
             error = task_error("Cancelled", "cancelled between two attempts")

@@ -39,9 +39,10 @@ WITH orphans AS (
     SELECT id, attempt, 'lost', worker_id, jsonb_build_object('type', 'WorkerLost', 'message',
         'the lease of worker ' || worker_id || ' ran out while the task was being cancelled'), claimed_at
     FROM orphans
+    ON CONFLICT DO NOTHING  -- it was given back by its worker
 )
 UPDATE tasks SET attempt = tasks.attempt + 1, lost = lost + 1, worker_id = :worker,
-    lease_until = now() + make_interval(secs => :lease_s)
+    claimed_at = now(), lease_until = now() + make_interval(secs => :lease_s)
 FROM orphans WHERE tasks.id = orphans.id
 RETURNING tasks.id, algorithm, tasks.attempt, timeout_s
 """)  # noqa: S608  # a constant of this module
@@ -77,6 +78,6 @@ async def asked(session: AsyncSession, task_id: UUID) -> Asked | None:
 
 
 async def adopt(tx: Transaction, *, worker_id: str, lease_s: float) -> list[Adopted]:
-    """Take over tasks to be cancelled whose lease ran out; the worker before is fenced out."""
+    """Take over tasks to be cancelled whose lease ran out or was given back; the worker before is fenced out."""
     rows = await tx.session.execute(_ADOPT, {"worker": worker_id, "lease_s": lease_s})
     return [Adopted(**row) for row in rows.mappings()]
