@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from aiohttp import BodyPartReader, web
 
@@ -19,8 +23,6 @@ from algodock_common.storage import MinioObjectStore
 from .serving import served
 
 if TYPE_CHECKING:
-    import httpx
-
     from .conftest import Platform
 
 TASKS = "/internal/tasks"
@@ -69,6 +71,52 @@ async def test_the_algorithm_gets_the_input_and_the_files_as_one_form(platform: 
         ["image", "二.png", "image/png", ""],
         ["note", None, None, b"plain".hex()],
     ]
+
+
+async def test_an_algorithm_of_the_sdk_gets_files_by_its_parameters(platform: Platform, tmp_path: Path) -> None:
+    source = (
+        "import hashlib\n"
+        "def predict(image: bytes, low: int, title: str = 'none', more: list[bytes] = ()):\n"
+        "    return {'sha': hashlib.sha256(image).hexdigest(), 'low': low, 'title': title, 'more': len(more)}\n"
+    )
+    (tmp_path / "ai_algorithm.py").write_text(source)
+    content = os.urandom(3_000_000)
+    files: Files = [
+        task_part(input={"title": "5"}, params={"low": 40}),
+        ("image", ("x.bin", content, "application/octet-stream")),
+        ("more", ("1", b"1", "text/plain")),
+        ("more", ("2", b"2", "text/plain")),
+    ]
+    async with sdk_server(tmp_path) as url, platform.worker():
+        platform.route(base_url=url)
+        answer = await sent(platform, files)
+        assert answer.status_code == 202, answer.text
+        view = await platform.ended(answer.json()["id"])
+    assert view.state == "succeeded", view.error
+    result = json.loads((await platform.desk.result(view.id, owner=None)).inline or b"")
+    assert result == {"sha": hashlib.sha256(content).hexdigest(), "low": 40, "title": "5", "more": 2}
+
+
+@asynccontextmanager
+async def sdk_server(folder: Path) -> AsyncIterator[str]:
+    """Serve a folder's algorithm as the deployer does: in a process of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    env = {"PATH": os.environ["PATH"], "HOST": "127.0.0.1", "PORT": str(port), "ALGODOCK_NAME": "echo"}
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "algodock_sdk", cwd=folder, env=env)
+    try:
+        async with asyncio.timeout(30), httpx.AsyncClient() as client:
+            while True:
+                try:
+                    await client.get(f"http://127.0.0.1:{port}/health")
+                    break
+                except httpx.ConnectError:
+                    await asyncio.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        await process.wait()
 
 
 async def test_the_same_key_and_files_are_the_same_task_and_are_stored_once(platform: Platform) -> None:
