@@ -60,8 +60,8 @@ class DatabaseSettings(BaseSettings):
 class KafkaSettings(BaseSettings):
     """``KAFKA_BOOTSTRAP`` and tuning.
 
-    ``fetch_wait_ms``, for bells and tasks ``fast_fetch_wait_ms``, are how long a fetch waits on the
-    broker while events come, ``idle_fetch_wait_ms`` (for bells and tasks ``fetch_wait_ms``) when none
+    ``fetch_wait_ms``, for requests of tasks ``fast_fetch_wait_ms``, are how long a fetch waits on the
+    broker while events come, ``idle_fetch_wait_ms`` (for requests of tasks ``fetch_wait_ms``) when none
     came for a while. A broker that does not wake a waiting fetch (the embedded one) needs small values,
     Apache Kafka does not.
     """

@@ -23,6 +23,9 @@ __all__ = ["Bell", "Publisher"]
 
 log = structlog.get_logger()
 
+EVENT_EVERY_S = 0.1
+"""While signals are heard, events follow at this distance: each costs its broker and every worker a message."""
+
 
 class Publisher(Protocol):
     """The bus, as far as the bell needs it."""
@@ -72,6 +75,8 @@ class Bell:
         while True:
             await self._wanted.wait()
             await self._ring_due()
+            if self._signals is not None and not self._signals.away:
+                await asyncio.sleep(EVENT_EVERY_S)
 
     async def _ring_due(self) -> None:
         due, self._due = self._due, set()
