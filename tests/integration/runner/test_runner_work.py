@@ -138,6 +138,38 @@ async def test_an_answer_that_is_no_json_and_says_so_is_kept(platform: Platform)
     assert (view.state, view.result_content_type) == ("succeeded", "text/plain; charset=utf-8")
 
 
+async def test_whatever_json_an_algorithm_answers_its_task_succeeds_and_its_event_says_what_it_can(
+    platform: Platform,
+) -> None:
+    texts = [
+        r'"\u0000"',
+        r'"\ud83d\ude00"',
+        "9" * 400,
+        '{"a":1,"a":2}',
+        "-0",
+        " \n1\t",
+        "null",
+        "1e999",
+        "[" * 190 + "]" * 190,
+    ]
+    answers = [text.encode() for text in texts]
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=answers[await request.json()], content_type="application/json")
+
+    platform.algorithm.behaviour = answer
+    platform.route()
+    async with platform.worker():
+        views = [await platform.submit(input=number) for number in range(len(answers))]
+        for view, body in zip(views, answers, strict=True):
+            assert (await platform.ended(view.id)).state == "succeeded", (body, await platform.task(view.id))
+            assert (await platform.desk.result(view.id, owner=None)).size == len(body)
+    events = {event["data"]["id"]: event["data"] for event in await platform.emitted("task.finished")}
+    said = [events[str(view.id)]["result"] for view in views]
+    assert said[:7] == ["\0", "😀", int("9" * 400), {"a": 2}, 0, 1, None]
+    assert json.dumps(said[8]) == "[" * 190 + "]" * 190
+
+
 async def test_a_large_input_reaches_the_algorithm_whole(platform: Platform) -> None:
     async def length(request: web.Request) -> web.StreamResponse:
         return web.json_response(len((await request.json())["text"]))
