@@ -170,3 +170,21 @@ async def test_much_that_was_said_is_read_in_parts_and_whole(scene: Scene) -> No
     async with scene.watched() as parts:
         words = await scene.ended(parts)
     assert words == ["accepted", "queued", "running", *["log"] * 450, "succeeded", "done"]
+
+
+async def test_what_was_said_before_a_step_comes_before_it_also_when_both_come_while_it_is_looked(scene: Scene) -> None:
+    scene.history.move("queued", 0)
+    scene.history.move("running", 1)
+    async with scene.watched() as parts:
+        assert [_word(await anext(parts)) for _ in range(3)] == ["accepted", "queued", "running"]
+        timeline = scene.history.timeline
+
+        async def meanwhile(task_id: UUID, *, identity: str, after: int) -> dict[str, Any]:
+            await scene.redis.xadd(stream_key(TASK), {"kind": "output", "attempt": "1", "data": "{}"})
+            scene.history.move("succeeded", 1)
+            scene.history.timeline = timeline  # type: ignore[method-assign]
+            return await timeline(task_id, identity=identity, after=after)
+
+        scene.history.timeline = meanwhile  # type: ignore[method-assign]
+        scene.moves.wake(str(TASK))
+        assert await scene.ended(parts) == ["output", "succeeded", "done"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from algodock_runner.handlers import look
 from algodock_runner.repository import queue
 from algodock_runner.repository.claim import Slots, claim
 from algodock_runner.repository.tasks import Filter
@@ -72,7 +73,10 @@ async def test_the_place_in_the_queue_is_that_of_the_claim(platform: Platform) -
     assert [one.id for one in order] == [high, *low]
 
 
-async def test_the_start_is_estimated_from_what_runs_and_what_ran(platform: Platform) -> None:
+async def test_the_start_is_estimated_from_what_runs_and_what_ran(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look, "RECENT_FOR_S", 0.0)
     ran = [(await platform.submit(input=number)).id for number in range(2)]
     runs = (await platform.submit(input=0)).id
     waits = [(await platform.submit(input=number)).id for number in range(3)]
@@ -93,6 +97,23 @@ async def test_the_start_is_estimated_from_what_runs_and_what_ran(platform: Plat
     assert last.estimated_start_at is not None
     in_s = (last.estimated_start_at - datetime.now(UTC)).total_seconds()
     assert in_s == pytest.approx(3 * 20, abs=5)
+
+
+async def test_how_long_tasks_take_is_asked_for_once_in_a_while(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    recent_s = queue.recent_s
+
+    async def counted(*given: Any) -> float | None:
+        asked.append(given)
+        return await recent_s(*given)
+
+    monkeypatch.setattr(queue, "recent_s", counted)
+    one, two = [(await platform.submit(input=1, algorithm=name)).id for name in ("echo", "slow")]
+    for id_ in (one, one, two, one):
+        await platform.desk.get(id_, owner=None, place=True)
+    assert len(asked) == 2
 
 
 async def test_nobody_is_counted_without_end(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:

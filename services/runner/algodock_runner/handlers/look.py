@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+import time
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from algodock_runner.domain.errors import ResultGone, TaskHasNoResult, UnknownTask
 from algodock_runner.domain.queue import estimated_start
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
+    from sqlalchemy.ext.asyncio import AsyncSession
+
     from algodock_common.database import Database
     from algodock_common.storage import ObjectStore
     from algodock_runner.domain.tasks import StoredResult, TaskView
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Desk"]
 
 Found = TypeVar("Found")
+
+RECENT_FOR_S: Final = 5.0
+MOST_RECENT: Final = 1000
 
 
 class Desk:
@@ -32,6 +38,7 @@ class Desk:
         self._store = store
         self._limits = limits
         self._gateway_url = gateway_url
+        self._recent: dict[str, tuple[float, float | None]] = {}
 
     async def get(self, task_id: UUID, *, owner: str | None, place: bool = False) -> TaskView:
         """Return one task; with ``place`` one that waits says where in the queue, and about when it begins.
@@ -42,12 +49,24 @@ class Desk:
         async with self._db.read() as session:
             found = await tasks.find(session, task_id, owner=owner, gateway_url=self._gateway_url)
             view = _known(found, task_id)
-            waits = place and view.state == "queued"
-            stands = await queue.place(session, task_id, view.algorithm) if waits else None
+            if not place or view.state != "queued":
+                return view
+            recent_s = await self._recent_s(session, view)
+            stands = await queue.place(session, task_id, view.algorithm, recent_s=recent_s)
         if stands is None:
             return view
         start = estimated_start(stands)
         return view.model_copy(update={"position": stands.position, "estimated_start_at": start})
+
+    async def _recent_s(self, session: AsyncSession, view: TaskView) -> float | None:
+        """Return how long the algorithm's last tasks took, as it was known a few seconds ago."""
+        now = time.monotonic()
+        known = self._recent.get(view.algorithm)
+        if known is None or now - known[0] > RECENT_FOR_S:
+            if len(self._recent) > MOST_RECENT:
+                self._recent.clear()
+            known = self._recent[view.algorithm] = now, await queue.recent_s(session, view.id, view.algorithm)
+        return known[1]
 
     async def list(self, wanted: tasks.Filter) -> list[TaskView]:
         """Return a page of tasks, newest first."""
