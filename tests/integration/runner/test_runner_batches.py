@@ -7,9 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy as sa
 
+from algodock_common.errors import AlgoDockError
 from algodock_common.events import TaskRequest
 from algodock_runner.domain.requests import NewTask, new_task
+from algodock_runner.handlers.intake import Intake
+from algodock_runner.handlers.submit import Made, Submission
 from algodock_runner.repository.accept import accept
 
 from .serving import served
@@ -115,6 +119,57 @@ async def test_one_task_that_cannot_be_written_takes_no_other_with_it(
     monkeypatch.setattr("algodock_runner.handlers.submit.new_task", spoilt)
     answers = await asyncio.gather(*(platform.submit(input=n) for n in range(6)), return_exceptions=True)
     assert [isinstance(one, Exception) for one in answers] == [False, False, False, True, False, False]
+
+
+MIDDLE = """
+INSERT INTO tasks (id, owner, algorithm, state, priority, max_attempts, expires_at, idempotency_key, request_hash, body,
+    content_type, metadata)
+VALUES (gen_random_uuid(), 'key-1', 'echo', 'queued', 0, 1, now(), 'k50', '', '', 'x', '{}')
+"""
+
+
+async def test_batches_with_the_same_keys_in_another_order_do_not_wait_for_each_other(platform: Platform) -> None:
+    """Two processes at once, and a third that holds a key in the middle until both wait."""
+    keys = [f"k{n:02}" for n in range(100)]
+    await platform.submit(input=0)
+
+    def begin(order: list[str]) -> asyncio.Task[list[Made | AlgoDockError]]:
+        one = Submission.__new__(Submission)
+        one.__dict__.update(vars(platform.submission))
+        one._intake = Intake(platform.db, platform.bell, longest_wait_s=60, gateway_url="http://x")
+        requests = [TaskRequest(algorithm="echo", input=key, idempotency_key=key) for key in order]
+        return asyncio.create_task(one.submit_all(requests, owner="key-1"))
+
+    async def both_wait() -> bool:
+        (row,) = await platform.rows("SELECT count(*) AS n FROM pg_locks WHERE NOT granted")
+        return bool(row.n == 2)
+
+    async with asyncio.timeout(20):
+        async with platform.db.read() as session:  # what it writes is rolled back
+            await session.execute(sa.text(MIDDLE))
+            running = [begin(keys), begin(keys[::-1])]
+            await platform.eventually(both_wait)
+        answers = [one for batch in await asyncio.gather(*running) for one in batch]
+    made = [one for one in answers if isinstance(one, Made)]
+    assert len(made) == 2 * 100
+    assert sum(one.new for one in made) == len({one.view.id for one in made}) == 100
+
+
+async def test_a_database_that_is_away_is_told_to_all_who_wait_and_to_nobody_after(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await platform.submit(input=0)
+
+    async def away(*_: Any, **__: Any) -> Any:
+        msg = "nobody listens"
+        raise ConnectionRefusedError(msg)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("algodock_runner.handlers.intake.accept", away)
+        answers = await asyncio.gather(*(platform.submit(input=n) for n in range(5)), return_exceptions=True)
+    assert [type(one) for one in answers] == [ConnectionRefusedError] * 5
+    assert (await platform.submit(input=9)).state == "queued"
+    assert len(await platform.rows("SELECT 1 FROM tasks")) == 2
 
 
 async def test_a_body_past_the_limit_is_refused_before_it_is_read(platform: Platform) -> None:
