@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -10,7 +11,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from algodock_common.errors import Unavailable
+from algodock_common.errors import NotFound, Unavailable
 from algodock_common.settings import ObjectStoreSettings, SecretSettings
 from algodock_common.storage import MinioObjectStore, ObjectStoreUnavailable
 from algodock_common.testing import FakeObjectStore
@@ -18,12 +19,13 @@ from algodock_common.web import Identity, InternalClient
 from algodock_runner.clients.answers import Answer
 from algodock_runner.clients.gateway import FakeGateway, Gateway, HttpGateway, NoCallbackSecret
 from algodock_runner.clients.http_pool import HttpPool
+from algodock_runner.clients.restarts import FakeRestarts, HttpRestarts
 from algodock_runner.clients.results import PlainResults, Results, SignedResults
 from algodock_runner.domain.algorithms import KnownAlgorithm
 from algodock_runner.domain.errors import UnknownCaller
 
 SECRETS = SecretSettings(secret_key="s" * 40)
-ALGORITHM = KnownAlgorithm(uuid4(), "echo", "created", "admin")
+ALGORITHM = KnownAlgorithm(uuid4(), "echo", "created", "admin", {"queue": 5})
 PERSON = Identity("key-1", "admin", ("admin",))
 
 
@@ -32,6 +34,7 @@ class GatewayHttp:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.bodies: list[dict[str, str]] = []
         self.away = False
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -48,7 +51,11 @@ class GatewayHttp:
             return httpx.Response(200, json={"secret": "whsec_BBBB", "secrets": ["whsec_BBBB", "whsec_AAAA"]})
         if request.url.path == "/internal/algorithms":
             one = {"algorithm_id": str(ALGORITHM.id), "algorithm": "echo", "state": "created", "owner": "admin"}
-            return httpx.Response(200, json={"algorithms": [one]})
+            limits = {"queue": 5, "result_ttl_s": None}
+            return httpx.Response(200, json={"algorithms": [one | {"limits": limits}]})
+        if request.url.path == "/internal/services/echo/restart":
+            self.bodies.append(json.loads(request.content))
+            return httpx.Response(202, json={})
         return httpx.Response(404, json={"title": "Not found", "detail": "no"}, headers=problem)
 
 
@@ -82,6 +89,21 @@ async def test_a_gateway_tells_the_valid_callback_secrets(gateway: Gateway) -> N
 
 async def test_a_gateway_tells_its_algorithms(gateway: Gateway) -> None:
     assert await gateway.algorithms() == [ALGORITHM]
+
+
+async def test_a_restart_is_asked_for_and_a_refusal_told() -> None:
+    server, fake = GatewayHttp(), FakeRestarts()
+    instance, operation = uuid4(), uuid4()
+    async with InternalClient("http://gateway", SECRETS, transport=httpx.MockTransport(server)) as client:
+        for restarts in (HttpRestarts(client), fake):
+            await restarts.restart("echo", instance, operation_id=operation, reason="it goes on")
+        with pytest.raises(NotFound):
+            await HttpRestarts(client).restart("other", instance, operation_id=operation, reason="it goes on")
+    assert server.bodies == [{"operation_id": str(operation), "instance_id": str(instance), "reason": "it goes on"}]
+    assert fake.asked == [("echo", instance, operation)]
+    fake.refusal = NotFound("no such service")
+    with pytest.raises(NotFound):
+        await fake.restart("echo", instance, operation_id=operation, reason="it goes on")
 
 
 async def test_what_is_known_is_not_asked_again_and_a_failure_is(

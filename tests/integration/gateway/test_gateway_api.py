@@ -403,6 +403,9 @@ async def test_a_service_elsewhere_is_registered_and_shown_and_called(gateway: G
     )
     assert made.json()["heartbeat_url"] == "https://dock.test/api/v1/registry/heartbeat"
     assert name in [one["name"] for one in (await gateway.api.get("/api/v1/services")).json()["services"]]
+    wish = {"operation_id": str(uuid4()), "instance_id": str(instance.instance_id), "reason": "it goes on"}
+    refused = await gateway.inside.post(f"/internal/services/{name}/restart", json=wish)
+    assert (refused.status_code, "cannot be restarted from here" in refused.text) == (409, True)
     recorded = "SELECT count(*) FROM algorithm_calls WHERE algorithm = $1 AND status = 200"
     await until(lambda: gateway.database.fetchval(recorded, name))
     text = (await gateway.api.get("/metrics")).text
