@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from aiohttp import web
 from fastapi import FastAPI
 
 from algodock_common.settings import SecretSettings
@@ -101,11 +103,19 @@ async def test_a_callback_of_a_task_that_has_not_ended_is_not_sent(platform: Pla
 
 
 async def test_what_is_on_its_way_is_not_sent_twice(platform: Platform, receiver: Receiver, desk: CallbackDesk) -> None:
+    told = asyncio.Event()
+
+    async def wait(_: web.Request) -> web.StreamResponse:
+        await told.wait()
+        return web.Response(status=204)
+
+    receiver.answers = [wait]
     id_ = await finished(platform, receiver.url)
-    async with platform.sender() as sender:
+    async with platform.sender(timeout_s=20) as sender:
         await sender.send_due()
         await desk.redeliver(id_, owner=OWNER)
         assert await sender.send_due() == 0
+        told.set()
         await sender.idle()
     assert (len(receiver.got), (await desk.get(id_, owner=OWNER)).state) == (1, "delivered")
 
