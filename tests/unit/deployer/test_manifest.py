@@ -13,6 +13,14 @@ def test_an_empty_manifest_means_the_defaults() -> None:
     assert parse_manifest(b"# nothing\n").limits().timeout_s == 30
 
 
+def test_a_queue_holds_for_calls_and_tasks_if_it_is_declared() -> None:
+    for text, queue, task_queue in ((b"", 100, None), (b"queue: 7", 7, 7), (b"queue: 0", 0, 0)):
+        manifest = parse_manifest(text)
+        stored = Manifest.model_validate(manifest.model_dump(mode="json", by_alias=True))
+        for one in (manifest, stored):
+            assert (one.limits().queue, one.limits().task_queue) == (queue, task_queue)
+
+
 def test_everything_that_the_contract_names_is_taken() -> None:
     found = parse_manifest(
         b"""

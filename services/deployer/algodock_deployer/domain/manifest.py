@@ -94,7 +94,7 @@ class Manifest(_Strict):
     strategy: Literal["blue-green", "recreate"] = "blue-green"
     instances: int = Field(default=1, ge=1, le=64)
     concurrency: int | None = Field(default=None, ge=1)
-    queue: int = Field(default=100, ge=0)
+    queue: int | None = Field(default=None, ge=0)
     timeout: float = Field(default=30, gt=0, le=3600)
     resources: Resources = Field(default_factory=Resources)
     env: dict[str, Annotated[str, BeforeValidator(_scalar)]] = Field(default_factory=dict)
@@ -130,11 +130,9 @@ class Manifest(_Strict):
 
     def limits(self) -> Limits:
         """Return what the routers hold the service to."""
-        return Limits(
-            timeout_s=self.timeout,
-            concurrency=self.concurrency,
-            queue=self.queue,
-            task_queue=self.queue if "queue" in self.model_fields_set else None,
+        limits = Limits(timeout_s=self.timeout, concurrency=self.concurrency)
+        return (
+            limits if self.queue is None else limits.model_copy(update={"queue": self.queue, "task_queue": self.queue})
         )
 
 
