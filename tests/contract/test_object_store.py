@@ -272,6 +272,18 @@ async def test_wrong_credentials_are_no_reason_to_retry(object_store_settings: O
     await wrong.close()
 
 
+async def test_a_store_that_lost_its_bucket_is_asked_again(
+    object_store_settings: ObjectStoreSettings, tmp_path: Path
+) -> None:
+    store = MinioObjectStore(object_store_settings.model_copy(update={"bucket": f"lost-{uuid4().hex[:8]}"}))
+    (tmp_path / "answer").write_bytes(b"1")
+    with pytest.raises(ObjectStoreUnavailable, match="no bucket"):
+        await store.put_file("a", tmp_path / "answer", "text/plain")
+    await store.put_file("a", tmp_path / "answer", "text/plain")
+    assert await store.get("a") == b"1"
+    await store.close()
+
+
 async def test_a_missing_bucket_is_not_ready(object_store_settings: ObjectStoreSettings) -> None:
     store = MinioObjectStore(object_store_settings.model_copy(update={"bucket": f"none-{uuid4().hex[:8]}"}))
 

@@ -43,6 +43,8 @@ _PART_BYTES: Final = 5 * 2**20  # the smallest part that S3 takes
 _CONNECT_S: Final = 3.0
 _READ_S: Final = 60.0
 _MISSING: Final = frozenset({"NoSuchKey", "NoSuchObject", "NotFound"})
+_NO_BUCKET: Final = "NoSuchBucket"
+_SERVER_ERROR: Final = 500
 _BUSY: Final = frozenset({"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "ServerNotInitialized"})
 _BUCKET_IS_THERE: Final = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists"})
 _METADATA_PREFIX: Final = "x-amz-meta-"
@@ -213,7 +215,11 @@ class MinioObjectStore:
             if error.code in _MISSING:
                 msg = f"There is no object {key!r}."
                 raise ObjectNotFound(msg, key=key) from error
-            if error.code in _BUSY:
+            if error.code == _NO_BUCKET:  # a store that lost everything, or has another disk
+                await self.ensure_bucket()
+                msg = "The object store had no bucket."
+                raise ObjectStoreUnavailable(msg, retry_after=1) from error
+            if error.code in _BUSY or error.response.status >= _SERVER_ERROR:  # such as a disk that is full
                 msg = f"The object store cannot serve now ({error.code})."
                 raise ObjectStoreUnavailable(msg, retry_after=1) from error
             msg = f"The object store refused ({error.code}): {error.message}"
