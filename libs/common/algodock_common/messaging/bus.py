@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,7 +11,6 @@ import structlog
 from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
-from prometheus_client import Counter
 
 from algodock_common.errors import Unavailable
 from algodock_common.events.dead_letter import DeadLetter
@@ -21,6 +19,7 @@ from algodock_common.events.flow import ANYBODY, FLOW, Step, step_of
 from algodock_common.messaging.consume import Intake
 from algodock_common.messaging.loss import LossWatch
 from algodock_common.messaging.pace import Pace
+from algodock_common.messaging.records import PUBLISHED, confirmed, quiet_logger, tolerant, whole_message
 from algodock_common.messaging.retry import RetryPolicy
 from algodock_common.messaging.signing import SIGNATURE_HEADER, Signer
 from algodock_common.messaging.topics import LARGEST_LETTER, TopicKeeper
@@ -29,7 +28,7 @@ from algodock_common.observability import current_traceparent
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
-    from aiokafka import AIOKafkaConsumer, ConsumerRecord
+    from aiokafka import AIOKafkaConsumer
     from faststream.kafka.message import KafkaMessage
 
     from algodock_common.settings import KafkaSettings, SecretSettings
@@ -39,27 +38,8 @@ __all__ = ["Bus"]
 log = structlog.get_logger()
 Data = TypeVar("Data", bound=EventData)
 
-PUBLISHED = Counter("algodock_events_published_total", "Events by topic and outcome", ["topic", "outcome"])
 WATCH_INTERVAL_S = 2.0
 RECONNECT_WAIT_S = 0.5
-
-
-def _quiet_logger() -> logging.Logger:
-    """Return a logger for FastStream's own words: what matters of a message the intake logs itself."""
-    logger = logging.getLogger("algodock.faststream")
-    logger.setLevel(logging.ERROR)
-    return logger
-
-
-async def _whole_message(message: KafkaMessage) -> KafkaMessage:
-    """Decode nothing: the intake wants the bytes that were signed, and the message to acknowledge."""
-    return message
-
-
-async def _tolerant(record: ConsumerRecord[Any, Any], parse: Callable[..., Awaitable[Any]]) -> Any:
-    """Parse headers that are no UTF-8 or null, too: a stranger's bytes must not stop the consumer."""
-    headers = tuple((name, (content or b"").decode(errors="replace").encode()) for name, content in record.headers)
-    return await parse(dataclasses.replace(record, headers=headers))
 
 
 class Bus:
@@ -87,11 +67,12 @@ class Bus:
             graceful_timeout=15.0,
             allow_auto_create_topics=False,
             apply_types=False,
-            logger=_quiet_logger(),
+            logger=quiet_logger(),
             log_level=logging.DEBUG,
         )
         self._intakes: list[tuple[Step, bool, Intake]] = []
         self._pace = Pace()
+        self._fast_pace = Pace()
         self._tasks: list[asyncio.Task[None]] = []
         self._connected = asyncio.Event()
         self._last_error: str = "not connected yet"
@@ -145,19 +126,22 @@ class Bus:
             auto_offset_reset="latest" if broadcast else "earliest",
             fetch_max_wait_ms=idle_ms,
             max_poll_interval_ms=int(self._settings.max_poll_interval_s * 1000),
-            parser=_tolerant,
-            decoder=_whole_message,
+            parser=tolerant,
+            decoder=whole_message,
             no_reply=True,
         )
 
         async def take(message: KafkaMessage) -> None:
             self._pace.seen()
+            if step.fast:
+                self._fast_pace.seen()
             await intake.take(message.raw_message)
             if not broadcast:
                 await self._acknowledge(message, step.topic)
 
         subscriber(take)
-        self._pace.add(subscriber, eager_ms=eager_ms, idle_ms=idle_ms)
+        pace = self._fast_pace if step.fast else self._pace
+        pace.add(subscriber, eager_ms=eager_ms, idle_ms=idle_ms)
 
     @staticmethod
     async def _acknowledge(message: KafkaMessage, topic: str) -> None:
@@ -218,7 +202,7 @@ class Bus:
         except Exception as error:  # noqa: BLE001  # one answer for every way a broker is away
             pending.append(error)
         for event, outcome in zip(events, pending, strict=False):
-            answers.append(await self._confirmed(event, outcome))
+            answers.append(await confirmed(event.data.topic, outcome, within_s=self._settings.send_timeout_s))
         missing = len(events) - len(answers)
         answers += [Unavailable("not sent: the broker was away for the event before it")] * missing
         return answers
@@ -259,23 +243,6 @@ class Bus:
             value, topic=step.topic, key=event.data.key().encode(), headers=headers, no_confirm=True
         )
 
-    async def _confirmed(self, event: Event[Any], outcome: asyncio.Future[Any] | Exception) -> Unavailable | None:
-        topic = event.data.topic
-        try:
-            if isinstance(outcome, Exception):
-                raise outcome  # noqa: TRY301  # one place tells of both
-            async with asyncio.timeout(self._settings.send_timeout_s):
-                await asyncio.shield(outcome)
-        except ValueError:
-            raise
-        except Exception as error:  # noqa: BLE001  # as above
-            PUBLISHED.labels(topic, "failed").inc()
-            unavailable = Unavailable(f"{topic} was not confirmed by the broker: {error!r}")
-            unavailable.__cause__ = error
-            return unavailable
-        PUBLISHED.labels(topic, "confirmed").inc()
-        return None
-
     async def _bury(self, letter: DeadLetter) -> None:
         await self.publish(Event.of(letter, source=f"/{self.service}", traceparent=current_traceparent()))
 
@@ -295,6 +262,7 @@ class Bus:
                 self._last_error = ""
                 self._connected.set()
                 self._pace.look()
+                self._fast_pace.look()
                 await asyncio.sleep(WATCH_INTERVAL_S)
             except (KafkaError, OSError, TimeoutError) as error:
                 if not self._last_error:
