@@ -62,13 +62,13 @@ class Servers:
         try:
             self._control("start", name)
             yield
+        finally:
             self._control("stop", name)
             _run("cp", "-a", str(folder), str(kept))
-        finally:
             _run("umount", str(folder))
-        _run("cp", "-a", f"{kept}/.", str(folder))
-        shutil.rmtree(kept)
-        self._control("start", name)
+            _run("cp", "-a", f"{kept}/.", str(folder))
+            shutil.rmtree(kept)
+            self._control("start", name)
 
     def _control(self, action: str, name: str) -> None:
         command = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(self._run / "supervisord.conf")]
