@@ -50,7 +50,7 @@ def api(settings: Settings) -> FastAPI:
     from algodock_runner.routes import install
     from algodock_runner.subscribers import subscribe_api
 
-    gateway_url = settings.peers.gateway_url
+    gateway_url = settings.peers.public_url  # it only begins links
     bus = Bus(settings.kafka, settings.secrets, service="runner", instance=settings.platform.node_id)
     signals = Signals(settings.redis)
     db = Database(settings.database, schema=SCHEMA, source="/runner", bus=bus, signals=signals, indexed=True)
@@ -128,7 +128,7 @@ def worker(settings: Settings) -> FastAPI:
     from algodock_runner.subscribers import subscribe_worker
 
     worker_id = f"worker-{settings.platform.node_id}-{uuid7().hex[-12:]}"
-    gateway_url = settings.peers.gateway_url
+    gateway_url = settings.peers.public_url  # it only begins links
     bus = Bus(settings.kafka, settings.secrets, service="worker", instance=worker_id)
     signals = Signals(settings.redis)
     db = Database(settings.database, schema=SCHEMA, source="/runner/worker", bus=bus, signals=signals, indexed=True)
