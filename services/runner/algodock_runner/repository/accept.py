@@ -45,16 +45,16 @@ _GIVEN = {
     "event_if_later": "bytea",
 }
 _COPIED = ", ".join(name for name in _GIVEN if name not in {"metadata", "event", "event_if_later"})
-_ARRAYS = ", ".join(f"${number}::{type_}[]" for number, type_ in enumerate(_GIVEN.values(), 1))
+_ARRAYS = ", ".join(f"CAST(:{name} AS {type_}[])" for name, type_ in _GIVEN.items())
 
-_ACCEPT = f"""
+_ACCEPT = sa.text(f"""
 WITH given AS (
     SELECT *, coalesce(not_before > now(), false) AS later
     FROM unnest({_ARRAYS}) WITH ORDINALITY AS given ({", ".join(_GIVEN)}, place)
 ), made AS (
     INSERT INTO tasks AS t ({_COPIED}, metadata, state, expires_at, wakes_at, queued_at)
-    SELECT {_COPIED}, metadata::jsonb, CASE WHEN later THEN 'accepted' ELSE 'queued' END,
-        coalesce(deadline, greatest(now(), not_before) + make_interval(secs => ${len(_GIVEN) + 1})),
+    SELECT {_COPIED}, CAST(metadata AS jsonb), CASE WHEN later THEN 'accepted' ELSE 'queued' END,
+        coalesce(deadline, greatest(now(), not_before) + make_interval(secs => :longest_wait_s)),
         CASE WHEN later THEN not_before END, CASE WHEN NOT later THEN now() END
     FROM given ORDER BY place
     ON CONFLICT (owner, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
@@ -70,7 +70,7 @@ WITH given AS (
     INSERT INTO outbox (id, topic, event) OVERRIDING SYSTEM VALUE SELECT sequence, 'task.accepted', event FROM told
 )
 SELECT * FROM told
-"""  # noqa: S608  # only constants of this module
+""")  # noqa: S608  # only constants of this module
 
 _FIND_BY_KEYS = sa.text(
     VIEW.replace("SELECT", "SELECT t.request_hash,", 1)
@@ -107,14 +107,12 @@ async def accept(
     each other.
     """
     in_order = sorted(announced, key=lambda one: (one.task.owner, one.task.idempotency_key or ""))
-    columns = zip(*map(_row, in_order), strict=True)
-    async with db.engine.connect() as connection:
-        await connection.execution_options(isolation_level="AUTOCOMMIT")  # one statement is a transaction
-        rows = (await connection.exec_driver_sql(_ACCEPT, (*map(list, columns), longest_wait_s))).mappings()
-        return {
-            row["id"]: Accepted(TaskView.of(row, gateway_url=gateway_url), row["later"], row["sequence"])
-            for row in rows
-        }
+    columns = map(list, zip(*map(_row, in_order), strict=True))
+    values = dict(zip(_GIVEN, columns, strict=True)) | {"longest_wait_s": longest_wait_s}
+    return {
+        row["id"]: Accepted(TaskView.of(row, gateway_url=gateway_url), row["later"], row["sequence"])
+        for row in await db.fetch(_ACCEPT, values)
+    }
 
 
 async def find_by_keys(
