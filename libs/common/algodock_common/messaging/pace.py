@@ -16,7 +16,10 @@ NOTED_S = 0.5
 
 
 class Pace:
-    """The waits of one process's consumers: all eager for five seconds after a message, since one brings others."""
+    """The waits of consumers of one process: all eager for five seconds after a message, since one brings others.
+
+    Those of ``fast`` topics have a pace of their own: only their own messages make them that eager.
+    """
 
     def __init__(self) -> None:
         """It begins idle."""
