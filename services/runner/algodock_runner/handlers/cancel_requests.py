@@ -52,8 +52,7 @@ class CancelRequests:
             elif state in TASK_TERMINAL_STATES and state != "cancelled":
                 msg = f"The task has already {state}." if state != "failed" else "The task has failed already."
                 raise TaskEnded(msg, state=state)
-        async with self._db.read() as session:
-            view = await tasks.find(session, task_id, owner=owner, gateway_url=self._gateway_url)
+        view = await tasks.find(self._db, task_id, owner=owner, gateway_url=self._gateway_url)
         if view is None:
             raise _unknown(task_id)
         return view

@@ -46,11 +46,10 @@ class Desk:
         Raises:
             UnknownTask: there is none that ``owner`` may see.
         """
+        view = _known(await tasks.find(self._db, task_id, owner=owner, gateway_url=self._gateway_url), task_id)
+        if not place or view.state != "queued":
+            return view
         async with self._db.read() as session:
-            found = await tasks.find(session, task_id, owner=owner, gateway_url=self._gateway_url)
-            view = _known(found, task_id)
-            if not place or view.state != "queued":
-                return view
             recent_s = await self._recent_s(session, view)
             stands = await queue.place(session, task_id, view.algorithm, recent_s=recent_s)
         if stands is None:
@@ -105,8 +104,7 @@ class Desk:
             TaskHasNoResult: it has not succeeded; the detail says how it stands.
             ResultGone: it was removed; the detail says when and why.
         """
-        async with self._db.read() as session:
-            result = _known(await tasks.result_of(session, task_id, owner=owner), task_id)
+        result = _known(await tasks.result_of(self._db, task_id, owner=owner), task_id)
         if result.stored is None:
             msg = f"The task is {result.state} and has no result."
             raise TaskHasNoResult(msg, state=result.state, error=result.error)

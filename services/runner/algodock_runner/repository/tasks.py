@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from algodock_common.database import Transaction
+    from algodock_common.database import Transaction, Writer
     from algodock_common.events import TaskState
 
 __all__ = ["OWN_COLUMNS", "VIEW", "Filter", "find", "listed", "lock", "result_of"]
@@ -72,10 +72,10 @@ class Filter:
     metadata: Mapping[str, str] | None = None
 
 
-async def find(session: AsyncSession, task_id: UUID, *, owner: str | None, gateway_url: str) -> TaskView | None:
+async def find(of: Writer, task_id: UUID, *, owner: str | None, gateway_url: str) -> TaskView | None:
     """Return the task, or None when there is none that ``owner`` (None: anybody) may see."""
-    row = (await session.execute(_FIND, {"id": task_id, "owner": owner})).mappings().first()
-    return None if row is None else TaskView.of(row, gateway_url=gateway_url)
+    rows = await of.fetch(_FIND, {"id": task_id, "owner": owner})
+    return TaskView.of(rows[0], gateway_url=gateway_url) if rows else None
 
 
 async def listed(session: AsyncSession, wanted: Filter, *, gateway_url: str) -> list[TaskView]:
@@ -109,11 +109,12 @@ def _id_at(moment: datetime) -> UUID:
     return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
 
 
-async def result_of(session: AsyncSession, task_id: UUID, *, owner: str | None) -> Result | None:
+async def result_of(of: Writer, task_id: UUID, *, owner: str | None) -> Result | None:
     """Return where the result lies and how the task stands; None when there is no such task."""
-    row = (await session.execute(_RESULT, {"id": task_id, "owner": owner})).mappings().first()
-    if row is None:
+    rows = await of.fetch(_RESULT, {"id": task_id, "owner": owner})
+    if not rows:
         return None
+    row = rows[0]
     stored = row["result_key"] and StoredResult(
         key=row["result_key"],
         content_type=row["result_content_type"],
