@@ -17,6 +17,7 @@ from algodock_runner.domain.errors import TaskHasNoResult
 from algodock_runner.domain.tasks import Unstored
 from algodock_runner.handlers import behind
 from algodock_runner.handlers.behind import Behind
+from algodock_runner.repository import results as results_rows
 
 if TYPE_CHECKING:
     from .conftest import Behaviour, Platform
@@ -113,6 +114,31 @@ async def test_the_backlog_is_bounded_by_bytes_too(platform: Platform) -> None:
     assert not one.has_room(401)
 
 
+async def test_while_many_tasks_run_most_objects_wait_two_seconds_and_not_longer(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(behind, "WRITERS_BESIDE", 0)
+    monkeypatch.setattr(behind, "TASKS_FIRST_S", 0.5)
+    one = Behind(platform.db, PlainResults(platform.store), limits=platform.limits)
+    await one.start()
+    try:
+        one.running(behind.MANY_TASKS)
+        one.write(Unstored(UUID(int=1), "tasks/1/1", "text/plain", b"x"))
+        await asyncio.sleep(0.2)
+        assert not platform.store.keys
+
+        async def keys() -> object:
+            return platform.store.keys
+
+        await platform.eventually(keys)  # its time is over
+        one.write(Unstored(UUID(int=2), "tasks/2/1", "text/plain", b"x"))
+        one.running(behind.MANY_TASKS - 1)
+        await asyncio.sleep(0.2)
+        assert len(platform.store.keys) == 2
+    finally:
+        await one.stop()
+
+
 async def test_what_a_dead_worker_left_unwritten_another_one_writes(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,7 +202,7 @@ async def test_what_is_written_is_noted_when_the_database_is_back(
 ) -> None:
     platform.route()
     failing = 2
-    noted = behind.results.stored
+    noted = results_rows.stored
 
     async def flaky(*given: object) -> None:
         nonlocal failing
@@ -185,7 +211,7 @@ async def test_what_is_written_is_noted_when_the_database_is_back(
             raise ConnectionResetError("PostgreSQL is being restarted")
         await noted(*given)  # type: ignore[arg-type]  # as it was called
 
-    monkeypatch.setattr(behind.results, "stored", flaky)
+    monkeypatch.setattr(results_rows, "stored", flaky)
     monkeypatch.setattr(behind, "LONGEST_WAIT_S", 0.1)
     async with platform.worker():
         view = await platform.ended((await platform.submit(input=1)).id)

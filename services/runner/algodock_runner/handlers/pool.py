@@ -195,6 +195,7 @@ class Pool:
         self._runs[one.id] = run
         self._busy[one.algorithm] = self._busy.get(one.algorithm, 0) + 1
         RUNNING.set(len(self._runs))
+        self._tools.behind.running(len(self._runs))
         run.task = asyncio.create_task(self._run(run), name=f"task-{one.id}")
 
     async def _run(self, run: Run) -> None:
@@ -234,6 +235,7 @@ class Pool:
         del self._runs[one.id]
         self._busy[one.algorithm] -= 1
         RUNNING.set(len(self._runs))
+        self._tools.behind.running(len(self._runs))
         if self._hungry:
             self._rung |= self._hungry
             self._wanted.set()
