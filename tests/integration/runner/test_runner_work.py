@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -71,13 +70,12 @@ async def test_a_task_ends_in_a_result_with_its_release(platform: Platform) -> N
     assert (call["x-algodock-task"], call["x-algodock-attempt"]) == (str(view.id), "1")
 
 
-async def test_work_without_a_bell_is_found_within_a_second(platform: Platform) -> None:
+async def test_work_without_a_bell_is_found_all_the_same(platform: Platform) -> None:
     platform.route()
     platform.broker.away = True
     async with platform.worker():
-        started = time.monotonic()
         await platform.ended((await platform.submit(input=1)).id)
-    assert time.monotonic() - started < 1.6
+    assert not platform.broker.rung
 
 
 async def test_a_large_answer_lies_in_the_object_store_with_its_type(platform: Platform) -> None:
@@ -221,10 +219,9 @@ async def test_what_may_pass_is_tried_again_after_a_wait(platform: Platform, sta
     platform.route()
     async with platform.worker():
         view = await platform.submit(input=1)
-        await platform.until(view.id, "queued")
-        await asyncio.sleep(0.2)
-        (row,) = await platform.rows("SELECT failures, wakes_at > now() AS later FROM tasks")
-        assert (row.failures, row.later) == (1, True)
+        await platform.eventually(lambda: platform.rows("SELECT 1 FROM tasks WHERE failures = 1"), 15)
+        (row,) = await platform.rows("SELECT state, wakes_at > queued_at AS later FROM tasks")
+        assert (row.state, row.later) == ("queued", True)
         await hurry(platform)
         seen = await platform.ended(view.id)
     assert (seen.state, seen.attempt) == ("succeeded", 2)
