@@ -281,7 +281,7 @@ async def test_wrong_requests_are_problems_that_say_why(runner: Runner) -> None:
     other = await runner.http.post("/internal/tasks", json=keyed | {"input": 2})
     assert [first.status_code, again.status_code, other.status_code] == [202, 200, 409]
     assert first.json()["id"] == again.json()["id"]
-    forced = await runner.http.post(f"/internal/tasks/{first.json()['id']}/cancel", json={"force": True})
+    forced = await runner.http.post(f"/internal/tasks/{first.json()['id']}/cancel", json={"force": "perhaps"})
     assert forced.status_code == 422
     page = (await runner.http.get("/internal/tasks", params={"algorithm": NAME})).json()
     assert [one["id"] for one in page["tasks"]] == [first.json()["id"]]
