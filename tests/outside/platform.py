@@ -113,9 +113,13 @@ class Platform:
 
     def pid(self, program: str) -> int:
         """Return the process of a service, worker or server."""
-        programs = json.loads(algodock(self.environment, "status", "--json", check=False))["programs"]
-        found: int = next(one["pid"] for one in programs if one["name"] == program)
-        return found
+
+        def look() -> int:  # none while it is being started again
+            programs = json.loads(algodock(self.environment, "status", "--json", check=False))["programs"]
+            pid: int = next(one["pid"] for one in programs if one["name"] == program)
+            return pid
+
+        return eventually(look)
 
     def programs(self) -> dict[str, bool]:
         """Return every program and whether it is ready."""
