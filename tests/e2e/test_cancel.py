@@ -111,7 +111,8 @@ def test_a_plain_algorithm_is_cancelled_when_it_has_ended_and_by_force_with_its_
     assert _stands_still(mark)
     assert sleeper.platform.service(sleeper.name)["port"] != before
     assert beside.exists()
-    assert platform.finished(neighbour)["state"] == "succeeded", "its neighbour is tried again, and not lost"
+    beyond = platform.finished(neighbour)
+    assert beyond["state"] == "succeeded", f"its neighbour is tried again, and not lost: {beyond['error']}"
     assert platform.predict(sleeper.name, {"seconds": 0, "mark": "x"}).status_code == 200
 
 

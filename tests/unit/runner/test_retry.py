@@ -49,6 +49,8 @@ def test_what_never_started_spends_nothing() -> None:
 def test_a_connection_that_broke_with_its_instances_end_spends_nothing() -> None:
     lost = Failure(Kind.TRANSIENT, task_error(CONNECTION_LOST, "it broke"))
     assert replaced(lost).kind is Kind.NOT_STARTED
+    cut_off = failure_of_status(500, task_error("HTTP 500", "Internal Server Error", 500))
+    assert replaced(cut_off).kind is Kind.NOT_STARTED
     for other in (Failure(Kind.TRANSIENT, ERROR), Failure(Kind.PERMANENT, ERROR)):
         assert replaced(other) is other
 

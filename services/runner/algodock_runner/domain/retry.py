@@ -30,6 +30,8 @@ __all__ = [
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
 CONNECTION_LOST = "ConnectionLost"
+UNNAMED_500 = "HTTP 500"
+"""The type of the error that an answer other than 2xx is, when the answer itself names none."""
 LOST_LEASES_ALLOWED = 10
 """How often a task may lose its worker before it fails: something about it may be what kills them."""
 
@@ -104,9 +106,11 @@ def failure_of_status(status: int, error: TaskError, retry_after_s: float | None
 def replaced(failure: Failure) -> Failure:
     """Return the failure of a call whose instance was being taken out of service.
 
-    If it broke then, the platform ended the process: the attempt is not spent.
+    If it broke then, or was answered with a 500 that names no error (what a server says of calls that
+    it cuts off when it is ended), the platform ended the process: the attempt is not spent. Another
+    instance decides whether the 500 was the algorithm's own.
     """
-    if failure.kind is Kind.TRANSIENT and failure.error.type == CONNECTION_LOST:
+    if failure.error.type in {CONNECTION_LOST, UNNAMED_500}:
         return Failure(Kind.NOT_STARTED, failure.error, failure.retry_after_s)
     return failure
 
