@@ -272,6 +272,11 @@ async def test_wrong_credentials_are_no_reason_to_retry(object_store_settings: O
     await wrong.close()
 
 
+async def test_a_large_form_is_stored_as_bytes(case: Case) -> None:
+    made = await case.store.put_stream(case.key(), parts(bytes(6 * 2**20), b"--b"), "multipart/form-data; boundary=b")
+    assert (made.size, made.content_type) == (6 * 2**20 + 3, "application/octet-stream")
+
+
 async def test_a_store_that_lost_its_bucket_is_asked_again(
     object_store_settings: ObjectStoreSettings, tmp_path: Path
 ) -> None:

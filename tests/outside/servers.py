@@ -65,7 +65,7 @@ class Servers:
         finally:
             self._control("stop", name)
             _run("cp", "-a", str(folder), str(kept))
-            _run("umount", str(folder))
+            _run("umount", "--lazy", str(folder))  # nobody works in it any more
             _run("cp", "-a", f"{kept}/.", str(folder))
             shutil.rmtree(kept)
             self._control("start", name)

@@ -9,6 +9,7 @@ from algodock_common.storage.store import (
     ObjectStoreFailed,
     ObjectStoreUnavailable,
     checked_key,
+    stored_type,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "ObjectStoreFailed",
     "ObjectStoreUnavailable",
     "checked_key",
+    "stored_type",
 ]

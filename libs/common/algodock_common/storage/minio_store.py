@@ -26,6 +26,7 @@ from algodock_common.storage.store import (
     ObjectStoreFailed,
     ObjectStoreUnavailable,
     checked_key,
+    stored_type,
 )
 
 if TYPE_CHECKING:
@@ -183,7 +184,8 @@ class MinioObjectStore:
     def _write(
         self, key: str, body: BinaryIO, size: int | None, content_type: str, metadata: Mapping[str, str] | None
     ) -> ObjectInfo:
-        """Store what ``body`` gives, in parts where its size is not known; blocks."""
+        """Store what ``body`` gives, in parts where it is large or its size is not known; blocks."""
+        content_type = stored_type(content_type)
         extra: Any = dict(metadata) if metadata else None
         made = self._client.put_object(
             self._bucket,

@@ -18,6 +18,7 @@ __all__ = [
     "ObjectStoreFailed",
     "ObjectStoreUnavailable",
     "checked_key",
+    "stored_type",
 ]
 
 BINARY: Final = "application/octet-stream"
@@ -79,7 +80,10 @@ class ObjectStore(Protocol):
         content_type: str = BINARY,
         metadata: Mapping[str, str] | None = None,
     ) -> ObjectInfo:
-        """Store what ``chunks`` yields, a few MiB in memory at a time; its exception stores nothing."""
+        """Store what ``chunks`` yields, a few MiB in memory at a time; its exception stores nothing.
+
+        Like the others it keeps ``content_type`` as ``stored_type`` says.
+        """
         ...
 
     async def put_file(
@@ -123,6 +127,14 @@ class ObjectStore(Protocol):
     async def ping(self) -> None:
         """Return when the store answers and the bucket is there."""
         ...
+
+
+def stored_type(content_type: str) -> str:
+    """Return the type that an object gets: a form is bytes like any other here.
+
+    MinIO takes the beginning of an upload in parts, a POST, for a posted form when the object has that type.
+    """
+    return BINARY if content_type.lower().startswith("multipart/form-data") else content_type
 
 
 def checked_key(key: str) -> str:

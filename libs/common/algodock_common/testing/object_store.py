@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import httpx
 
-from algodock_common.storage import BINARY, ObjectInfo, ObjectNotFound, ObjectStoreUnavailable, checked_key
+from algodock_common.storage import BINARY, ObjectInfo, ObjectNotFound, ObjectStoreUnavailable, checked_key, stored_type
 
 __all__ = ["FakeObjectStore"]
 
@@ -49,7 +49,7 @@ class FakeObjectStore:
             size=len(data),
             etag=hashlib.md5(data, usedforsecurity=False).hexdigest(),
             modified_at=datetime.now(UTC),
-            content_type=content_type,
+            content_type=stored_type(content_type),
             metadata=dict(metadata or {}),
         )
         self._objects[key] = _Stored(info, bytes(data))
