@@ -71,9 +71,12 @@ def object_store_settings(server_environment: dict[str, str]) -> ObjectStoreSett
     return ObjectStoreSettings()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """Start a whole platform once, as ``algodock up`` does; tests reach it from outside."""
+    """Start a whole platform, as ``algodock up`` does; tests reach it from outside.
+
+    One at a time: two platforms on one real broker would take each other's messages.
+    """
     from tests.outside.platform import running_platform
 
     with running_platform(tmp_path_factory.mktemp("platform")) as running:

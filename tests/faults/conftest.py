@@ -26,9 +26,9 @@ def failpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("failpoints")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory, failpoints: Path) -> Iterator[Platform]:
-    """Start the platform of all fault tests."""
+    """Start the platform of a module's fault tests."""
     with running_platform(
         tmp_path_factory.mktemp("faults"),
         workers=2,
@@ -41,7 +41,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory, failpoints: Path) -> Iter
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def servers(platform: Platform) -> Servers:
     """Return the servers below the platform."""
     return Servers(platform)

@@ -175,7 +175,8 @@ def test_new_repositories_are_made_on_the_configured_gitea(service: Service, git
         made = client.post("/internal/repositories", json=body).raise_for_status().json()
     assert made["full_name"] == f"team/p-{name}"
     assert made["clone_url"].startswith(gitea.url)
-    assert gitea.hooks[made["full_name"]][0]["config"]["url"] == f"{service.settings.peers.public_url}/api/v1/gitea/webhook"
+    webhook = gitea.hooks[made["full_name"]][0]["config"]["url"]
+    assert webhook == f"{service.settings.peers.public_url}/api/v1/gitea/webhook"
     answer = upload(service, name, ("main.py", b"x = 1\n"))
     assert answer.status_code == 200, answer.text
     assert service.events(answer.json()["commit"])
