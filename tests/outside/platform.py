@@ -22,6 +22,7 @@ import httpx
 import psutil
 import pytest
 
+from algodock_cli.stack.ports import release_block
 from tests.outside.repository import Repository
 
 __all__ = ["ENVIRONMENT", "Platform", "algodock", "eventually", "running_platform"]
@@ -168,6 +169,7 @@ def running_platform(folder: Path, *, workers: int = 1, **settings: str) -> Iter
         )
     finally:
         algodock(environment, "down", check=False)
+        release_block(Path(environment["ALGODOCK_DATA_DIR"]))  # pytest keeps the folder, and there are not many blocks
 
 
 async def _new_database(url: str) -> str:
