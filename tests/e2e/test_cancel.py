@@ -120,7 +120,7 @@ def test_a_plain_algorithm_is_cancelled_when_it_has_ended_and_by_force_with_its_
 def test_a_cancel_outlives_the_worker_that_it_was_meant_for(platform: Platform, tmp_path: Path) -> None:
     sleeper = Sleeper(platform, tmp_path, PLAIN, manifest="timeout: 100\n")
     task, mark = sleeper.begun(25)
-    worker = next(name for name in platform.programs() if name.startswith("worker"))
+    worker = next(one["name"] for one in platform.programs() if one["name"].startswith("worker"))
     os.kill(platform.pid(worker), signal.SIGKILL)
     sleeper.cancel(task)
     ended = platform.finished(task, 90)

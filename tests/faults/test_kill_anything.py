@@ -166,4 +166,4 @@ def test_the_path_survives_the_kill_of(
         assert task["state"] == "succeeded", task
         assert _repeated(lambda task_id=task_id: platform.result(task_id)).json()["got"] == {"n": number}  # type: ignore[misc]  # bound at once
     eventually(lambda: traffic.tasks.keys() <= receiver.ids(platform.callback_secret), 60)
-    eventually(lambda: all(platform.programs().values()), 60)
+    platform.until_ready(60)

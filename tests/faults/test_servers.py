@@ -31,7 +31,7 @@ def test_the_broker(
             time.sleep(DOWN_S)  # the length of the fault
             accepted = len(ledger.submitted) - before
         back = time.monotonic()
-        eventually(lambda: all(platform.programs().values()), 90)
+        platform.until_ready(90)
         ready_s = time.monotonic() - back
     assert accepted > 5, "submissions by REST went on being accepted"
     figures(

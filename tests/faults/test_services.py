@@ -58,7 +58,7 @@ def test_a_rolling_end_of_every_service(platform: Platform, ledger: Ledger, figu
             os.kill(pid, signal.SIGTERM)
             eventually(lambda pid=pid: not _alive(pid), 60)  # type: ignore[misc]  # bound at once
             drains[service] = round(time.monotonic() - began, 2)
-            eventually(lambda: all(platform.programs().values()), 90)
+            platform.until_ready(90)
     figures(
         **ledger.check(platform), refused=sum(ledger.refused.values()), **{f"{k}_drain_s": v for k, v in drains.items()}
     )

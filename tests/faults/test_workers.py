@@ -76,7 +76,7 @@ def test_a_zombies_late_write_changes_nothing(platform: Platform, ledger: Ledger
         seen = platform.result(task).json()
     finally:
         zombie.resume()
-    eventually(lambda: all(platform.programs()[worker] for worker in WORKERS), 30)
+    eventually(lambda: not platform.unready().keys() & set(WORKERS), 30)
     ledger.submit_many(platform, 20)  # the zombie works again, and has written what it had to write
     ledger.check(platform)
     assert ended["attempt"] == 2

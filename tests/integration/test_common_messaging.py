@@ -21,7 +21,9 @@ from algodock_common.database.tables import messaging_metadata
 from algodock_common.errors import InvalidInput, Unavailable
 from algodock_common.events import AlgorithmChanged, DeadLetter, Event, TaskFinished, TaskReady, TaskRequested
 from algodock_common.messaging import Bus, RetryPolicy
+from algodock_common.messaging.loss import LossWatch
 from algodock_common.messaging.signing import Signer
+from algodock_common.messaging.topics import TopicKeeper
 from algodock_common.settings import DatabaseSettings, KafkaSettings, SecretSettings
 
 QUICK = RetryPolicy(attempts=3, first_wait_s=0.01, longest_wait_s=0.02)
@@ -336,6 +338,38 @@ async def test_what_the_broker_confirmed_and_then_lost_is_published_again(
                 event = await seen.wait_for(lambda event: event.id == lost.id)
             assert event.sequence > 0
             await database.stop()
+
+
+async def test_whatever_a_look_at_the_broker_raises_or_a_recovery_is_tried_again(
+    kafka_settings: KafkaSettings, secrets: SecretSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client between two brokers asserts what is no longer so; a recovery may meet a database that is away."""
+    looks: list[BaseException | None] = [AssertionError("Broker id 1 not in current metadata"), None]
+    recoveries: list[BaseException | None] = [Unavailable("the database is away"), None]
+    recovered = asyncio.Event()
+    look = TopicKeeper.ensure
+
+    async def ensure(keeper: TopicKeeper) -> list[str]:
+        if looks and (error := looks.pop(0)):
+            raise error
+        return await look(keeper)
+
+    async def lost(*_: object) -> bool:
+        return len(recoveries) == 2
+
+    async def recover() -> None:
+        if error := recoveries.pop(0):
+            raise error
+        recovered.set()
+
+    monkeypatch.setattr(TopicKeeper, "ensure", ensure)
+    monkeypatch.setattr(LossWatch, "lost", lost)
+    bus = Bus(kafka_settings, secrets, service="runner")
+    bus.when_lost(recover)
+    async with running(bus):
+        async with asyncio.timeout(30):
+            await recovered.wait()
+        await bus.check()
 
 
 async def test_published_events_leave_the_outbox_when_their_time_is_over(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import operator
 import os
 import subprocess
 import sys
@@ -34,8 +35,10 @@ TERMINAL = frozenset({"succeeded", "failed", "cancelled", "expired"})
 Found = TypeVar("Found")
 
 
-def eventually(look: Callable[[], Found], seconds: float = 60, every: float = 0.05) -> Found:
-    """Return the first answer of ``look`` that is true; fail with the last one when there is none in time.
+def eventually(
+    look: Callable[[], Found], seconds: float = 60, every: float = 0.05, *, accept: Callable[[Found], bool] = bool
+) -> Found:
+    """Return the first answer of ``look`` that is accepted; fail with the last one when there is none in time.
 
     A connection that breaks is no answer: services are killed while tests look.
     """
@@ -43,7 +46,7 @@ def eventually(look: Callable[[], Found], seconds: float = 60, every: float = 0.
     while time.monotonic() < end:
         with contextlib.suppress(httpx.TransportError):
             seen = look()
-            if seen:
+            if accept(seen):
                 return seen
         time.sleep(every)
     pytest.fail(f"not within {seconds} s; last seen: {seen!r}")
@@ -116,16 +119,25 @@ class Platform:
         """Return the process of a service, worker or server."""
 
         def look() -> int:  # none while it is being started again
-            programs = json.loads(algodock(self.environment, "status", "--json", check=False))["programs"]
-            pid: int = next(one["pid"] for one in programs if one["name"] == program)
+            pid: int = next(one["pid"] for one in self.programs() if one["name"] == program)
             return pid
 
         return eventually(look)
 
-    def programs(self) -> dict[str, bool]:
-        """Return every program and whether it is ready."""
-        programs = json.loads(algodock(self.environment, "status", "--json", check=False))["programs"]
-        return {one["name"]: one["ready"] for one in programs}
+    def programs(self) -> list[dict[str, Any]]:
+        """Return every program as ``status`` tells it."""
+        programs: list[dict[str, Any]] = json.loads(algodock(self.environment, "status", "--json", check=False))[
+            "programs"
+        ]
+        return programs
+
+    def unready(self) -> dict[str, str]:
+        """Return what each program that is not ready says of it."""
+        return {one["name"]: f"{one['state']}: {one['said']}" for one in self.programs() if not one["ready"]}
+
+    def until_ready(self, seconds: float = 60) -> None:
+        """Wait until every program is ready; fail with what the others say."""
+        eventually(self.unready, seconds, accept=operator.not_)
 
     def instance_pid(self, name: str) -> int:
         """Return the process that listens on the service's port."""

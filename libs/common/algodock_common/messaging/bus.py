@@ -22,7 +22,7 @@ from algodock_common.messaging.pace import Pace
 from algodock_common.messaging.records import PUBLISHED, confirmed, quiet_logger, tolerant, whole_message
 from algodock_common.messaging.retry import RetryPolicy
 from algodock_common.messaging.signing import SIGNATURE_HEADER, Signer
-from algodock_common.messaging.topics import LARGEST_LETTER, TopicKeeper
+from algodock_common.messaging.topics import LARGEST_LETTER, LOOK_TIMEOUT_S, TopicKeeper
 from algodock_common.observability import current_traceparent
 
 if TYPE_CHECKING:
@@ -247,8 +247,13 @@ class Bus:
         await self.publish(Event.of(letter, source=f"/{self.service}", traceparent=current_traceparent()))
 
     async def _run(self) -> None:
-        """Connect, however long it takes; then watch over topics and lost positions."""
+        """Connect, however long it takes; then watch over topics and lost positions.
+
+        Whatever a round raises, the next one comes: a client that lost its broker in an awkward moment raises
+        more than its errors (aiokafka asserts that it knows a broker), and nothing else would look again.
+        """
         starting: set[Any] = set()
+        to_recover = False
         while True:
             try:
                 made = await self._keeper.ensure()
@@ -256,17 +261,20 @@ class Bus:
                 waiting = [s for s in self._broker.subscribers if s not in starting]
                 starting.update(waiting)
                 await asyncio.gather(*(self._start_one(subscriber) for subscriber in waiting))
-                lost = await self._losses.lost(self._keeper.cluster, list(self._consumers()))
-                if lost or (made and self._connected.is_set()):
+                async with asyncio.timeout(LOOK_TIMEOUT_S):
+                    lost = await self._losses.lost(self._keeper.cluster, list(self._consumers()))
+                to_recover = to_recover or lost or bool(made and self._connected.is_set())
+                if to_recover:
                     await self._recover()
+                    to_recover = False
                 self._last_error = ""
                 self._connected.set()
                 self._pace.look()
                 self._fast_pace.look()
                 await asyncio.sleep(WATCH_INTERVAL_S)
-            except (KafkaError, OSError, TimeoutError) as error:
+            except Exception as error:  # see above
                 if not self._last_error:
-                    log.warning("broker_away", error=repr(error))
+                    log.warning("broker_away", error=repr(error), exc_info=not _says_away(error))
                 self._last_error = f"the broker is away: {error!r}"
                 await asyncio.sleep(RECONNECT_WAIT_S)
 
@@ -274,8 +282,8 @@ class Bus:
         while True:
             try:
                 await subscriber.start()
-            except (KafkaError, OSError, TimeoutError) as error:
-                log.warning("subscription_retried", error=repr(error))
+            except Exception as error:  # as in the rounds: it is started again, whatever it was
+                log.warning("subscription_retried", error=repr(error), exc_info=not _says_away(error))
                 with contextlib.suppress(KafkaError, OSError):
                     await subscriber.stop()
                 await asyncio.sleep(RECONNECT_WAIT_S)
@@ -297,3 +305,7 @@ class Bus:
             await consumer.seek_to_beginning(*consumer.assignment())
         for act in self._when_lost:
             await act()
+
+
+def _says_away(error: Exception) -> bool:
+    return isinstance(error, KafkaError | OSError)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError
 
 from algodock_common.events.dead_letter import DeadLetter
 
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from algodock_common.events.flow import Step
     from algodock_common.settings import KafkaSettings
 
-__all__ = ["LARGEST_LETTER", "TopicKeeper"]
+__all__ = ["LARGEST_LETTER", "LOOK_TIMEOUT_S", "TopicKeeper"]
 
 log = structlog.get_logger()
 
 TOPIC_ALREADY_EXISTS = 36
+LOOK_TIMEOUT_S = 15.0
+"""A client may wait for ever for a broker that came back as another one; a new look begins with a new client."""
 LARGEST_LETTER = 2 * 1024 * 1024
 """A dead letter carries a whole message as text, so it is larger than the 1 MiB that brokers take by default."""
 _CONFIGS = {DeadLetter.topic: {"max.message.bytes": str(LARGEST_LETTER)}}
@@ -42,26 +44,25 @@ class TopicKeeper:
         """Create what is missing; return the topics that were made.
 
         Raises:
-            aiokafka.errors.KafkaError, OSError: the broker cannot be reached.
+            aiokafka.errors.KafkaError, OSError: the broker cannot be reached, or does not answer in time.
         """
         try:
-            admin = await self._connected()
-            self.cluster = (await admin.describe_cluster()).get("cluster_id")
-            missing = sorted(self._steps.keys() - set(await admin.list_topics()))
-            if not missing:
-                return []
-            answer = await admin.create_topics(
-                [
-                    NewTopic(
-                        name,
-                        self._steps[name].partitions,
-                        self._settings.replication_factor,
-                        topic_configs=_CONFIGS.get(name),
-                    )
-                    for name in missing
-                ]
-            )
-        except (KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(LOOK_TIMEOUT_S):
+                missing = await self._missing()
+                if not missing:
+                    return []
+                answer = await (await self._connected()).create_topics(
+                    [
+                        NewTopic(
+                            name,
+                            self._steps[name].partitions,
+                            self._settings.replication_factor,
+                            topic_configs=_CONFIGS.get(name),
+                        )
+                        for name in missing
+                    ]
+                )
+        except BaseException:
             await self.close()
             raise
         made = []
@@ -79,6 +80,11 @@ class TopicKeeper:
         admin, self._admin = self._admin, None
         if admin is not None:
             await admin.close()
+
+    async def _missing(self) -> list[str]:
+        admin = await self._connected()
+        self.cluster = (await admin.describe_cluster()).get("cluster_id")
+        return sorted(self._steps.keys() - set(await admin.list_topics()))
 
     async def _connected(self) -> AIOKafkaAdminClient:
         if self._admin is None:
