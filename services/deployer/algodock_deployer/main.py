@@ -75,6 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
             parallel=own.deployer_parallel,
             start_timeout_s=own.deployer_start_timeout,
             build_timeout_s=own.deployer_build_timeout,
+            samples_s=own.deployer_samples_timeout,
             keep_releases=own.deployer_keep_releases,
             max_source_bytes=own.deployer_max_source_bytes,
             heartbeat_url=f"{settings.peers.registry_url}/heartbeat",

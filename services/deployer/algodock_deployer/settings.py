@@ -27,6 +27,7 @@ class DeployerSettings(BaseSettings):
     deployer_parallel: int = Field(default=4, ge=1, le=64, description="services that are worked on at once")
     deployer_start_timeout: float = Field(default=120, gt=0)
     deployer_build_timeout: float = Field(default=1800, gt=0)
+    deployer_samples_timeout: float = Field(default=60, ge=0, description="for all samples together; 0: none is run")
     deployer_keep_releases: int = Field(default=5, ge=1)
     deployer_max_source_bytes: int = Field(default=4 * 2**30, gt=0)
     deployer_min_free_bytes: int = Field(default=512 * 2**20, ge=0)

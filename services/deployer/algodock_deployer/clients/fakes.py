@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from algodock_deployer.clients.registry import Lease, LeaseRequest, Route
 from algodock_deployer.clients.routers import RouterState
 from algodock_deployer.clients.tools import BuildLog
 from algodock_deployer.domain.programs import ProgramSpec
+from algodock_deployer.domain.samples import Reply
 
 __all__ = ["FakeEnvironments", "FakeNode", "FakeProber", "FakeProcesses", "FakeRegistry", "FakeRouters"]
 
@@ -116,6 +118,10 @@ class FakeProber:
         """Return a document for a path."""
         found = self.documents.get("/" + url.split("/", 3)[3])
         return None if found is None else (found, "application/json")
+
+    async def predict(self, base_url: str, body: bytes, *, timeout_s: float) -> Reply | str:  # noqa: ARG002  # as above
+        """Answer every prediction with what was sent."""
+        return Reply(200, 1.0, "application/json", is_json=True, document=json.loads(body))
 
     async def listeners(self, pid: int) -> Sequence[Listener] | None:  # noqa: ARG002  # the Protocol's
         """Return what a test says is bound."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
 import psutil
+
+from algodock_deployer.domain.samples import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "HttpProber", "Listener", "Prober"]
 
 MAX_DOCUMENT = 4 * 2**20
+MAX_ANSWER = 32 * 2**20
+SAID = 500
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,10 @@ class Prober(Protocol):
 
     async def document(self, url: str) -> tuple[bytes, str] | None:
         """Return a JSON document and its content type, None when there is none."""
+        ...
+
+    async def predict(self, base_url: str, body: bytes, *, timeout_s: float) -> Reply | str:
+        """Make one prediction with a JSON body; return the answer, or why there was none."""
         ...
 
     async def listeners(self, pid: int) -> Sequence[Listener] | None:
@@ -89,9 +98,42 @@ class HttpProber:
         except (httpx.HTTPError, TimeoutError, OSError):
             return None
 
+    async def predict(self, base_url: str, body: bytes, *, timeout_s: float) -> Reply | str:
+        """Make one prediction; of an answer past ``MAX_ANSWER`` the beginning is kept."""
+        clock = asyncio.get_running_loop()
+        begun, content = clock.time(), bytearray()
+        headers = {"content-type": "application/json", "accept": "application/json, */*;q=0.5"}
+        try:
+            async with (
+                asyncio.timeout(timeout_s),
+                self._http.stream(
+                    "POST", f"{base_url}/predict", content=body, headers=headers, timeout=timeout_s
+                ) as response,
+            ):
+                async for chunk in response.aiter_bytes():
+                    content += chunk[: MAX_ANSWER - len(content)]
+        except TimeoutError:
+            return f"no answer within {timeout_s:g} s"
+        except (httpx.HTTPError, OSError) as error:
+            return f"{type(error).__name__}: {error}".rstrip(": ")
+        took_ms = (clock.time() - begun) * 1000
+        return await asyncio.to_thread(
+            _reply, response.status_code, took_ms, response.headers.get("content-type", ""), bytes(content)
+        )
+
     async def listeners(self, pid: int) -> Sequence[Listener] | None:
         """Return what the process and its children listen on, None where that cannot be seen."""
         return await asyncio.to_thread(_listeners, pid)
+
+
+def _reply(status: int, took_ms: float, content_type: str, content: bytes) -> Reply:
+    """Read an answer; ``text`` is its end, where a stream says how it went and an error what it is."""
+    try:
+        is_json, document = True, json.loads(content)
+    except (ValueError, RecursionError):
+        is_json, document = False, None
+    text = content[-SAID:].decode(errors="replace").strip()
+    return Reply(status, took_ms, content_type, is_json, document, text)
 
 
 def _listeners(pid: int) -> list[Listener] | None:

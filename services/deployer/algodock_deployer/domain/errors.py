@@ -13,6 +13,7 @@ __all__ = [
     "ReleaseFailure",
     "ReleaseNotFound",
     "RequirementsInvalid",
+    "SampleFailed",
     "ServiceNotFound",
     "SourceRefused",
     "StepFailed",
@@ -53,6 +54,10 @@ class StepFailed(ReleaseFailure):
 
 class ProgramFailed(ReleaseFailure):
     """The program exited, never became healthy, or listens elsewhere."""
+
+
+class SampleFailed(ReleaseFailure):
+    """A sample of the repository is not answered as it should be, or cannot be run."""
 
 
 class ServiceNotFound(NotFound):

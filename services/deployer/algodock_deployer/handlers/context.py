@@ -34,6 +34,7 @@ class Tuning:
     lease_s: float = 30
     start_timeout_s: float = 120
     build_timeout_s: float = 1800
+    samples_s: float = 60
     drain_extra_s: float = 10
     routers_wait_s: float = 5
     patience_s: float = 30

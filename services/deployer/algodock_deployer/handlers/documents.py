@@ -6,12 +6,13 @@ import asyncio
 import json
 import mimetypes
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
 
 from algodock_common.errors import AlgoDockError
+from algodock_deployer.clients.samples import read_samples
 from algodock_deployer.domain.releases import changed
 from algodock_deployer.repository import Instances, Releases, Services
 
@@ -24,8 +25,6 @@ __all__ = ["publish_documents"]
 log = structlog.get_logger()
 
 SCHEMA_PATHS = ("/openapi.json", "/info")
-MAX_SAMPLES = 100
-MAX_SAMPLE_BYTES = 20 * 2**20
 JSON = "application/json"
 
 
@@ -70,39 +69,15 @@ async def _store_schema(context: Context, base_url: str, release_id: UUID) -> st
 
 async def _store_samples(context: Context, code: Path, samples: str, release_id: UUID) -> str | None:
     """Store the samples' files and, last, the list of them; return the list's key."""
-    listed, files = await asyncio.to_thread(_read_samples, code, code / samples)
-    if not listed:
+    found, files = await asyncio.to_thread(read_samples, code, code / samples)
+    if not found:
         return None
     base = f"samples/{release_id}"
     for name, path in files.items():
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
         await context.store.put_file(f"{base}/files/{name}", path, kind)
     key = f"{base}/samples.json"
+    listed = [{"title": Path(file).stem, **one} for file, one in found]
     document = {"samples": listed, "files": {name: f"{base}/files/{name}" for name in files}}
     await context.store.put(key, json.dumps(document, ensure_ascii=False).encode(), JSON)
     return key
-
-
-def _read_samples(code: Path, folder: Path) -> tuple[list[dict[str, Any]], dict[str, Path]]:
-    """Return the samples and the files beside them; what is no sample is left out."""
-    if not folder.is_dir() or not folder.resolve().is_relative_to(code.resolve()):
-        return [], {}
-    listed: list[dict[str, Any]] = []
-    files: dict[str, Path] = {}
-    room = MAX_SAMPLE_BYTES
-    for path in sorted(folder.rglob("*")):
-        if not path.is_file() or path.is_symlink() or path.stat().st_size > room:
-            continue
-        room -= path.stat().st_size
-        name = path.relative_to(folder).as_posix()
-        if path.suffix != ".json":
-            files[name] = path
-            continue
-        try:
-            document = json.loads(path.read_bytes())
-        except ValueError:
-            log.info("sample_is_no_json", file=name)
-            continue
-        found = document if isinstance(document, list) else [document]
-        listed += [{"title": path.stem, **one} for one in found if isinstance(one, dict) and "input" in one]
-    return listed[:MAX_SAMPLES], files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -13,12 +14,16 @@ from algodock_deployer.domain.releases import changed
 from algodock_deployer.handlers.building import prepare
 from algodock_deployer.handlers.draining import drain_all, start_drains
 from algodock_deployer.handlers.progress import Progress, passes
+from algodock_deployer.handlers.proving import prove
 from algodock_deployer.handlers.starting import abandon, start_instances
 from algodock_deployer.handlers.switching import switch
 from algodock_deployer.repository import Instances, Releases, Services
 
 if TYPE_CHECKING:
-    from algodock_deployer.domain.releases import Release, Service
+    from collections.abc import Sequence
+
+    from algodock_deployer.domain.releases import Instance, Release, Service
+    from algodock_deployer.handlers.building import Prepared
     from algodock_deployer.handlers.context import Context
 
 __all__ = ["LOG_TYPE", "deploy", "roll_out", "stop_serving"]
@@ -65,12 +70,22 @@ async def roll_out(context: Context, progress: Progress) -> None:
             await drain_all(context, progress.service.id)
     try:
         instances = await start_instances(context, progress, prepared)
+        await _pass_gate(context, progress, prepared, instances)
     except AlgoDockError:
         if recreated:
             await _bring_back(context, progress)
         raise
     await switch(context, progress, prepared, instances)
     await start_drains(context)
+
+
+async def _pass_gate(context: Context, progress: Progress, prepared: Prepared, instances: Sequence[Instance]) -> None:
+    """Prove that the new release does its work; when it does not, nothing of it is left."""
+    try:
+        await prove(context, progress, prepared, instances[0])
+    except BaseException:
+        await asyncio.shield(abandon(context, instances))
+        raise
 
 
 async def stop_serving(context: Context, service_id: UUID, *, desired: str) -> None:

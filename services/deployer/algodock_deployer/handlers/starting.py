@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from algodock_deployer.handlers.context import Context
     from algodock_deployer.handlers.progress import Progress
 
-__all__ = ["abandon", "start_instances", "write_config"]
+__all__ = ["PROBE_EVERY_S", "abandon", "last_words", "must_run", "start_instances", "write_config"]
 
 PROBE_EVERY_S = 0.05
 LOOK_EVERY_S = 0.5
@@ -199,10 +199,10 @@ async def _wait_healthy(context: Context, instance: Instance, health: str) -> No
     while True:
         now = clock.time()
         if now - looked_at >= LOOK_EVERY_S or (pid and not _exists(pid)):
-            pid, looked_at = await _must_run(context, instance, pid), now
+            pid, looked_at = await must_run(context, instance, pid), now
         answer = await context.prober.ask(f"{instance.base_url}{health}")
         if answer.healthy and await _is_its_own(context, instance, pid):
-            await _must_run(context, instance, pid)
+            await must_run(context, instance, pid)
             return
         refused = answer.status is not None and 400 <= answer.status < 500  # noqa: PLR2004  # HTTP's client errors
         refused_since = (refused_since or now) if refused else 0.0
@@ -214,7 +214,7 @@ async def _wait_healthy(context: Context, instance: Instance, health: str) -> No
             await _not_elsewhere(context, instance, pid)
         if now - begun > context.tuning.start_timeout_s:
             said = f"it answered {answer.status}" if answer.status else answer.detail
-            wrote = _last_words(context, instance)
+            wrote = last_words(context, instance)
             raise ProgramFailed(
                 f"not healthy within {context.tuning.start_timeout_s:.0f} s: GET {health}: {said}"
                 + (f"\n{wrote}" if wrote else "")
@@ -232,7 +232,7 @@ def _exists(pid: int) -> bool:
     return True
 
 
-async def _must_run(context: Context, instance: Instance, pid: int) -> int:
+async def must_run(context: Context, instance: Instance, pid: int) -> int:
     """Return the program's process id.
 
     Raises:
@@ -242,7 +242,7 @@ async def _must_run(context: Context, instance: Instance, pid: int) -> int:
     if seen is not None and seen.alive and pid in {0, seen.pid}:
         return seen.pid
     code = f" with code {seen.exit_code}" if seen is not None and seen.exit_code is not None else ""
-    wrote = _last_words(context, instance)
+    wrote = last_words(context, instance)
     raise ProgramFailed(
         f"the program exited{code}: {wrote}" if wrote else f"the program exited{code} and wrote nothing"
     )
@@ -263,7 +263,7 @@ async def _not_elsewhere(context: Context, instance: Instance, pid: int) -> None
         )
 
 
-def _last_words(context: Context, instance: Instance) -> str:
+def last_words(context: Context, instance: Instance) -> str:
     """Return the error that a program wrote last and the lines around it; stdout when stderr is empty."""
     for stream in ("stderr", "stdout"):
         lines = [line for line in tail(context.folders.program_log(instance.program, stream), 40) if line.strip()]
