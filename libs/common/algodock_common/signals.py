@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
     from algodock_common.settings import RedisSettings
 
-__all__ = ["TASK_CANCEL", "TASK_FINISHED", "TASK_READY", "Signals"]
+__all__ = ["PREFIX", "SLOTS_MOVED", "TASK_CANCEL", "TASK_FINISHED", "TASK_READY", "Signals"]
 
 log = structlog.get_logger()
 
+SLOTS_MOVED: Final = "slots.moved"
+"""Somebody waits for slots of a service, or some became free; the payload is its name. Redis says so itself."""
 TASK_READY: Final = "task.ready"
 """An algorithm has work that is due; the payload is its name."""
 TASK_CANCEL: Final = "task.cancel"
@@ -33,7 +35,8 @@ TASK_CANCEL: Final = "task.cancel"
 TASK_FINISHED: Final = "task.finished"
 """A task has ended; the payload is the task as ``GET`` answers it, one line of JSON."""
 
-_PREFIX: Final = "algodock:signal:"
+PREFIX: Final = "algodock:signal:"
+"""What the names of channels in Redis begin with."""
 _MOST_WAITING: Final = 10_000
 _MOST_WAITING_BYTES: Final = 16 * 2**20
 _MESSAGE_BYTES: Final = 64 * 1024
@@ -125,7 +128,7 @@ class Signals:
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
                 for channel, lines in _messages(waiting):
-                    pipe.publish(_PREFIX + channel, lines)
+                    pipe.publish(PREFIX + channel, lines)
                 await pipe.execute()
         except (RedisError, OSError) as error:
             if not self._away:
@@ -143,10 +146,10 @@ class Signals:
         while True:
             try:
                 async with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
-                    await pubsub.subscribe(*(_PREFIX + channel for channel in self._handlers))
+                    await pubsub.subscribe(*(PREFIX + channel for channel in self._handlers))
                     deaf = False
                     async for message in pubsub.listen():
-                        self._hand_on(message["channel"].decode()[len(_PREFIX) :], message["data"])
+                        self._hand_on(message["channel"].decode()[len(PREFIX) :], message["data"])
             except (RedisError, OSError) as error:
                 if not deaf:
                     log.warning("signals_not_heard", error=repr(error))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
 
+from algodock_common.capacity import Capacity, RedisSlots
 from algodock_common.database import Database, migrate
 from algodock_common.messaging import Bus
 from algodock_common.routing import RoutingFeed, RoutingTable
@@ -86,14 +87,14 @@ def create_app(settings: Settings) -> Edge:
     keys = KeyRing(KeyStore(database))
     directory = Directory(AlgorithmStore(database))
     book = CallBook(CallStore(database), keep_days=settings.gateway.keep_calls_days)
-    desk = CallDesk(table, feed, directory, pool)
+    capacity = Capacity(RedisSlots(settings.redis), process=router_id)
+    desk = CallDesk(table, feed, directory, pool, capacity)
 
     releases, finished, moves = Waiters(), Waiters(), Waiters()
     deployer, forge = HttpDeployer(clients.deployer), HttpForge(clients.forge)
     algorithms = Algorithms(database, forge, directory)
     services = Services(database, algorithms, deployer, table, url=url)
-    deploying = Deploying(algorithms, services, forge, releases)
-    runner = HttpRunner(clients.runner)
+    deploying, runner = Deploying(algorithms, services, forge, releases), HttpRunner(clients.runner)
     events = TaskEvents(runner, RedisLive(redis), Watch(runner, moves), most=settings.gateway.task_watchers)
     tasks = Tasks(runner, finished, events.live)
     box, file = SecretBox(settings.secrets.derive("callback-secrets")), settings.platform.data_dir / "credentials.json"
@@ -102,7 +103,7 @@ def create_app(settings: Settings) -> Edge:
     stamps = Stamps(settings.identity_private_key)
     relay = Relay(pool, settings.secrets.service_token(), proxies=settings.gateway.proxies)
     signals = Signals(settings.redis)
-    subscribe(bus, signals, Following(database, releases=releases, tasks=finished, moves=moves))
+    subscribe(bus, signals, Following(database, releases=releases, tasks=finished, moves=moves), capacity)
 
     peers = Peers(settings.peers)
 
@@ -118,7 +119,7 @@ def create_app(settings: Settings) -> Edge:
                 await own.start()
                 stack.push_async_callback(own.stop)
             await directory.load()
-            for part in (signals, bus, events.watch):
+            for part in (signals, capacity, bus, events.watch):
                 await part.start()
                 stack.push_async_callback(part.stop)
             await database.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+from algodock_common.capacity import Capacity, RedisSlots
 from algodock_common.database import Database, migrate
 from algodock_common.messaging import Bus
 from algodock_common.signals import Signals
@@ -13,6 +14,7 @@ from algodock_common.web import InternalClient, serve, service_app
 from algodock_runner.clients.bucket import BucketKeeper
 from algodock_runner.clients.gateway import HttpGateway
 from algodock_runner.handlers.bell import Bell
+from algodock_runner.handlers.shares import Shares
 from algodock_runner.settings import Settings
 
 if TYPE_CHECKING:
@@ -166,8 +168,9 @@ def worker(settings: Settings) -> FastAPI:
         lease_s=settings.worker.lease_s,
         routed=lambda: feed.filled,
     )
-    pool = Pool(db, tools, ledger, canceller, settings=settings.worker, worker_id=worker_id)
-    subscribe_worker(bus, signals, pool=pool)
+    capacity = Capacity(RedisSlots(settings.redis), process=worker_id)
+    pool = Pool(db, tools, ledger, canceller, Shares(db, capacity), settings=settings.worker, worker_id=worker_id)
+    subscribe_worker(bus, signals, pool=pool, capacity=capacity)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -176,7 +179,7 @@ def worker(settings: Settings) -> FastAPI:
                 stack.push_async_callback(close)
             await migrate(settings.database, schema=SCHEMA, migrations=MIGRATIONS)
             work = (progress, behind, ledger, canceller, pool)
-            for part in (http, target, bucket, signals, bus, db, bell, feed, sender, *work):
+            for part in (http, target, bucket, signals, capacity, bus, db, bell, feed, sender, *work):
                 await part.start()
                 stack.push_async_callback(part.stop)  # ended in the opposite order
             yield

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from algodock_common.events import AlgorithmChanged, DeadLetter, TaskReady, TaskRequested
-from algodock_common.signals import TASK_CANCEL, TASK_READY
+from algodock_common.signals import SLOTS_MOVED, TASK_CANCEL, TASK_READY
 
 if TYPE_CHECKING:
+    from algodock_common.capacity import Capacity
     from algodock_common.events import Event
     from algodock_common.messaging import Bus
     from algodock_common.signals import Signals
@@ -26,7 +27,7 @@ def subscribe_api(bus: Bus, *, inlet: Inlet, catalogue: Catalogue) -> None:
     bus.subscribe(DeadLetter, inlet.dead_letter)
 
 
-def subscribe_worker(bus: Bus, signals: Signals, *, pool: Pool) -> None:
+def subscribe_worker(bus: Bus, signals: Signals, *, pool: Pool, capacity: Capacity) -> None:
     """Subscribe what a worker consumes beside the routes: the bell, which is answered at once."""
 
     async def rung(event: Event[TaskReady]) -> None:
@@ -35,3 +36,4 @@ def subscribe_worker(bus: Bus, signals: Signals, *, pool: Pool) -> None:
     bus.subscribe(TaskReady, rung)
     signals.subscribe(TASK_READY, lambda algorithm: pool.ring(algorithm.decode()))
     signals.subscribe(TASK_CANCEL, lambda task_id: pool.cancel_asked(UUID(task_id.decode())))
+    signals.subscribe(SLOTS_MOVED, capacity.told)

@@ -14,9 +14,11 @@ import pytest
 import uvicorn
 import uvloop
 
+from algodock_common.capacity import Capacity
 from algodock_common.events import InstanceChanged, Limits
 from algodock_common.identifiers import uuid7
 from algodock_common.routing import RoutingTable
+from algodock_common.testing import FakeSlots
 from algodock_gateway.clients.upstream import Pool
 from algodock_gateway.domain.algorithm import Algorithm
 from algodock_gateway.domain.call import CallRecord
@@ -89,7 +91,10 @@ class World:
         self.pool = Pool(idle_s=5)
         self.keys = KeyRing(self.sources)
         self.book = CallBook(self.sources, keep_days=1, flush_s=0.01)
-        self.desk = CallDesk(self.table, self.sources, Directory(self.sources), self.pool)
+        self.slots = FakeSlots()
+        self.capacity = Capacity(self.slots, process="gateway", lease_s=1)
+        self.slots.listeners.append(self.capacity.told)
+        self.desk = CallDesk(self.table, self.sources, Directory(self.sources), self.pool, self.capacity)
         self.url = ""
         self.port = 0
         self._servers: list[asyncio.Server] = []
@@ -153,7 +158,9 @@ class World:
 
         def quiet() -> bool:
             instances = (one for route in self.table.routes() for one in route.instances.values())
-            return not any(one.in_flight for one in instances) and not any(one.in_flight for one in self.desk.gates())
+            return not any(one.in_flight for one in instances) and not any(
+                one.in_flight or one.queued for one in self.desk.gates()
+            )
 
         await until(quiet)
 
@@ -182,6 +189,7 @@ class World:
         config.setup_event_loop = lambda: None  # type: ignore[method-assign]  # the test's loop is running
         server = self.server = uvicorn.Server(config)
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        await self.capacity.start()
         await self.keys.start()
         await self.book.start()
         task = asyncio.create_task(server.serve(sockets=[sock]))
@@ -194,6 +202,7 @@ class World:
             for one in self._servers:
                 one.close()
             await task
+            await self.capacity.stop()
             await self.book.stop()
             await self.keys.stop()
             await self.pool.close()

@@ -14,13 +14,14 @@ import pytest
 import sqlalchemy as sa
 from aiohttp import web
 
+from algodock_common.capacity import Capacity
 from algodock_common.database import Database, migrate
 from algodock_common.errors import Unavailable
 from algodock_common.events import FLOW, Event, InstanceChanged, Limits, TaskReady, TaskRequest
 from algodock_common.identifiers import uuid7
 from algodock_common.routing import RoutingTable
 from algodock_common.settings import DatabaseSettings
-from algodock_common.testing import FakeObjectStore
+from algodock_common.testing import FakeObjectStore, FakeSlots
 from algodock_common.web import Identity
 from algodock_runner.clients.callback_target import HttpCallbackTarget
 from algodock_runner.clients.gateway import FakeGateway
@@ -46,6 +47,7 @@ from algodock_runner.handlers.look import Desk
 from algodock_runner.handlers.pool import Pool
 from algodock_runner.handlers.reconcile import Reconciler
 from algodock_runner.handlers.rerun import Reruns
+from algodock_runner.handlers.shares import Shares
 from algodock_runner.handlers.submit import Submission
 from algodock_runner.settings import CallbackSettings, TaskSettings, WorkerSettings
 
@@ -152,6 +154,7 @@ class Platform:
     limits: TaskSettings
     registry: FakeRegistry
     depths: QueueDepths
+    slots: FakeSlots = field(default_factory=FakeSlots)
     restarts: FakeRestarts = field(default_factory=FakeRestarts)
     epoch: int = 0
 
@@ -238,16 +241,20 @@ class Platform:
             lease_s=chosen.lease_s,
             routed=lambda: True,
         )
-        pool = Pool(self.db, tools, ledger, canceller, settings=chosen, worker_id=worker_id)
+        capacity = Capacity(self.slots, process=worker_id)
+        shares = Shares(self.db, capacity)
+        pool = Pool(self.db, tools, ledger, canceller, shares, settings=chosen, worker_id=worker_id)
+        self.slots.listeners.append(capacity.told)
         if rings:
             self.broker.pools.append(pool)
-        for part in (behind, ledger, canceller, pool):
+        for part in (capacity, behind, ledger, canceller, pool):
             await part.start()
         try:
             yield pool
         finally:
-            for part in (pool, canceller, ledger, behind):
+            for part in (pool, canceller, ledger, behind, capacity):
                 await part.stop()
+            self.slots.listeners.remove(capacity.told)
             await http.stop()
             if rings:
                 self.broker.pools.remove(pool)

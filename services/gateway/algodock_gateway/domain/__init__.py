@@ -13,6 +13,7 @@ from algodock_gateway.domain.errors import (
     NotTheOwner,
     RunsElsewhere,
     ServiceUnknown,
+    SlotsUnknown,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "NotTheOwner",
     "RunsElsewhere",
     "ServiceUnknown",
+    "SlotsUnknown",
 ]

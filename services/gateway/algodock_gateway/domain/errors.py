@@ -133,6 +133,20 @@ class CallQueueFull(TooManyRequests):
         )
 
 
+class SlotsUnknown(Unavailable):
+    """Redis is away, so nobody knows how many of the service's slots are taken."""
+
+    code = "slots-unknown"
+
+    def __init__(self, name: str) -> None:
+        """Name the service."""
+        super().__init__(
+            f"{name!r} takes a limited number of calls at once, and the place where they are counted does not"
+            " answer now; try again.",
+            retry_after=1,
+        )
+
+
 class CallWaitedTooLong(Unavailable):
     """The call waited for a free slot as long as the service's timeout allows."""
 

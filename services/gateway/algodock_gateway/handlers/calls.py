@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive
 
+    from algodock_common.capacity import Capacity
     from algodock_common.routing import Instance, Route, RoutingTable
     from algodock_gateway.clients.upstream import Connection, Pool
     from algodock_gateway.handlers.directory import Directory
@@ -36,12 +37,15 @@ class RouteRefresher(Protocol):
 class CallDesk:
     """Admits calls and gives each an instance and a connection."""
 
-    def __init__(self, table: RoutingTable, routes: RouteRefresher, directory: Directory, pool: Pool) -> None:
+    def __init__(
+        self, table: RoutingTable, routes: RouteRefresher, directory: Directory, pool: Pool, capacity: Capacity
+    ) -> None:
         """Join what is needed; nothing is read."""
         self.table = table
         self.pool = pool
         self._routes = routes
         self._directory = directory
+        self._capacity = capacity
         self._gates: dict[str, Gate] = {}
 
     def gates(self) -> Iterable[Gate]:
@@ -82,7 +86,7 @@ class CallDesk:
         ``receive`` is watched for the caller's leaving while it waits; None while its body is still to come.
 
         Raises:
-            CallQueueFull, CallWaitedTooLong: no slot.
+            CallQueueFull, CallWaitedTooLong, SlotsUnknown: no slot.
             CallerGone: the caller left while waiting.
         """
         gate = self._gate(route)
@@ -147,7 +151,7 @@ class CallDesk:
     def _gate(self, route: Route) -> Gate:
         gate = self._gates.get(route.algorithm)
         if gate is None:
-            gate = self._gates[route.algorithm] = Gate(route.algorithm)
+            gate = self._gates[route.algorithm] = Gate(route.algorithm, self._capacity.share(route.algorithm))
         return gate
 
     def done(self, instance: Instance, connection: Connection) -> None:

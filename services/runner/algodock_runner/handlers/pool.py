@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from algodock_runner.handlers.attempt import Outcome, Tools
     from algodock_runner.handlers.cancelling import Canceller
     from algodock_runner.handlers.ledger import Ledger
+    from algodock_runner.handlers.shares import Shares
     from algodock_runner.settings import WorkerSettings
 
 __all__ = ["Pool"]
@@ -61,6 +62,7 @@ class Pool:
         tools: Tools,
         ledger: Ledger,
         canceller: Canceller,
+        shares: Shares,
         *,
         settings: WorkerSettings,
         worker_id: str,
@@ -70,6 +72,7 @@ class Pool:
         self._tools = tools
         self._ledger = ledger
         self._canceller = canceller
+        self._shares = shares
         self._settings = settings
         self._worker_id = worker_id
         self._runs: dict[UUID, Run] = {}
@@ -140,11 +143,16 @@ class Pool:
 
     async def _look(self, algorithms: set[str] | None) -> None:
         room = self._settings.slots - len(self._runs)
-        slots = self._free_slots(algorithms, room)
+        slots, short = await self._shares.seated(self._free_slots(algorithms, room), self.ring)
+        self._hungry |= short
         if not slots:
             return
         asked = time.monotonic()
-        claims = await self._claim(slots, room)
+        claims: list[Claim] = []
+        try:
+            claims = await self._claim(slots, room)
+        finally:
+            self._shares.claimed(slots, claims)
         if claims:
             failpoints.reach("worker.claimed")
         if self._tools.progress is not None:
@@ -158,7 +166,7 @@ class Pool:
         for slot in slots:  # who got all it had room for may have more
             if full or taken.get(slot.algorithm, 0) >= slot.free:
                 self._hungry.add(slot.algorithm)
-            else:
+            elif slot.algorithm not in short:
                 self._hungry.discard(slot.algorithm)
 
     async def _claim(self, slots: list[Slots], room: int) -> list[Claim]:
@@ -233,6 +241,7 @@ class Pool:
 
     def _ended(self, one: Claim) -> None:
         del self._runs[one.id]
+        self._shares.ended(one)
         self._busy[one.algorithm] -= 1
         RUNNING.set(len(self._runs))
         self._tools.behind.running(len(self._runs))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from algodock_common.database import Writer
 
-__all__ = ["Slots", "claim", "one_statement"]
+__all__ = ["Slots", "claim", "due", "one_statement"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,18 @@ RETURNING tasks.id, algorithm, version, attempt, failures, max_attempts, timeout
     CAST(extract(epoch FROM now() - queued_at) AS double precision) AS waited_s
 """)
 
+_DUE = sa.text("""
+SELECT wanted.algorithm, count(best.id) AS due
+FROM unnest(CAST(:algorithms AS text[]), CAST(:free AS int[])) AS wanted (algorithm, free)
+    CROSS JOIN LATERAL (
+        SELECT id FROM tasks
+        WHERE algorithm = wanted.algorithm AND state = 'queued' AND wakes_at IS NULL
+            AND cancel_requested_at IS NULL AND expires_at > now()
+        LIMIT wanted.free
+    ) AS best
+GROUP BY wanted.algorithm
+""")
+
 _ONE_AT_A_TIME = sa.text("""
 SELECT pg_advisory_xact_lock(hashtextextended('claim/' || name, 0))
 FROM (SELECT unnest(CAST(:algorithms AS text[])) AS name ORDER BY 1) AS limited
@@ -74,6 +86,12 @@ FROM (SELECT unnest(CAST(:algorithms AS text[])) AS name ORDER BY 1) AS limited
 def one_statement(slots: Sequence[Slots]) -> bool:
     """Say whether ``claim`` is one statement, or needs a transaction around its two."""
     return all(one.limit is None for one in slots)
+
+
+async def due(to: Writer, slots: Sequence[Slots]) -> dict[str, int]:
+    """Return how many tasks are due of each algorithm, counted up to what there is room for."""
+    values = {"algorithms": [one.algorithm for one in slots], "free": [one.free for one in slots]}
+    return {row["algorithm"]: row["due"] for row in await to.fetch(_DUE, values)}
 
 
 async def claim(to: Writer, *, worker_id: str, slots: Sequence[Slots], room: int, lease_s: float) -> list[Claim]:

@@ -1,0 +1,7 @@
+"""Capacity: one concurrency limit a service, kept in Redis for gateways and workers together."""
+
+from algodock_common.capacity.keeper import Capacity
+from algodock_common.capacity.share import SMALL, Share
+from algodock_common.capacity.slots import Ask, Granted, RedisSlots, SlotsAway, SlotStore
+
+__all__ = ["SMALL", "Ask", "Capacity", "Granted", "RedisSlots", "Share", "SlotStore", "SlotsAway"]
