@@ -12,18 +12,21 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from algodock_common.errors import NotFound
+from algodock_common.errors import Conflict, NotFound
 from algodock_common.identifiers import uuid7
 from algodock_common.settings import SecretSettings
 from algodock_common.web import Identity, InternalClient, new_identity_keys, sign_identity
 from algodock_gateway.clients import (
     Deployer,
     FakeDeployer,
+    FakeFleet,
     FakeForge,
     FakeRegistry,
     FakeRunner,
+    Fleet,
     Forge,
     HttpDeployer,
+    HttpFleet,
     HttpForge,
     HttpRegistry,
     HttpRunner,
@@ -70,6 +73,45 @@ async def outside(request: pytest.FixtureRequest) -> AsyncIterator[Outside]:
         yield Outside(
             HttpDeployer(client), HttpForge(client), HttpRegistry(client), HttpRunner(client), peers.uploads, identity
         )
+
+
+@pytest.fixture(params=["real", "fake"])
+async def fleet(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Fleet, FakeFleet]]:
+    """The client, and the fake that knows: the same one, or the one that answers it over HTTP."""
+    peers = Peers()
+    peers.fleet.known = {"ocr", "chat"}
+    if request.param == "fake":
+        yield peers.fleet, peers.fleet
+        return
+    secrets = SecretSettings(secret_key=SecretStr("s" * 40))
+    transport = httpx.ASGITransport(peers.app(secrets))
+    async with InternalClient("http://peer", secrets, transport=transport) as client:
+        yield HttpFleet(client), peers.fleet
+
+
+async def test_operations_stand_as_the_deployer_says_and_unknown_ones_are_left_out(
+    fleet: tuple[Fleet, FakeFleet],
+) -> None:
+    one, other = uuid7(), uuid7()
+    fleet[1].states[one] = ("failed", "it exits")
+    assert await fleet[0].standing([one, other]) == {one: ("failed", "it exits")}
+
+
+async def test_groups_are_made_changed_and_removed(fleet: tuple[Fleet, FakeFleet]) -> None:
+    client, _ = fleet
+    made = await client.make_group("vision", ["ocr"], owner="me")
+    assert (made["name"], made["owner"], made["services"]) == ("vision", "me", ["ocr"])
+    with pytest.raises(Conflict):
+        await client.make_group("vision", [], owner="me")
+    with pytest.raises(NotFound):
+        await client.make_group("other", ["none"], owner="me")
+    changed = await client.change_group("vision", {"name": "all", "add": ["chat"], "remove": ["ocr"]})
+    assert (changed["name"], changed["services"]) == ("all", ["chat"])
+    assert [one["name"] for one in await client.groups()] == ["all"]
+    await client.drop_group("all")
+    for gone in (client.group("all"), client.drop_group("all"), client.change_group("all", {})):
+        with pytest.raises(NotFound):
+            await gone
 
 
 async def test_services_are_told_as_they_are_and_an_unknown_one_is_not_found(outside: Outside) -> None:

@@ -14,9 +14,11 @@ from algodock_common.routing import RoutingFeed, RoutingTable
 from algodock_common.signals import Signals
 from algodock_common.web import InternalClient, service_app, when_stopping
 from algodock_gateway.clients import HttpDeployer, HttpForge, HttpRegistry, HttpRunner
+from algodock_gateway.clients.fleet import HttpFleet
 from algodock_gateway.clients.live import RedisLive
 from algodock_gateway.clients.upstream import Pool
 from algodock_gateway.handlers.algorithms import Algorithms
+from algodock_gateway.handlers.batches import Batches
 from algodock_gateway.handlers.call_book import CallBook
 from algodock_gateway.handlers.callback_secrets import CallbackSecrets
 from algodock_gateway.handlers.calls import CallDesk
@@ -67,6 +69,7 @@ class _Clients:
         self.forge = InternalClient(peers.gitea_sync_url, secrets)
         self.registry = InternalClient(peers.registry_url, secrets)
         self.runner = InternalClient(peers.runner_url, secrets)
+        self.fleet = HttpFleet(self.deployer)
 
     async def close(self) -> None:
         for client in (self.deployer, self.forge, self.registry, self.runner):
@@ -145,11 +148,13 @@ def create_app(settings: Settings) -> Edge:
         make_api(
             algorithms_handler=algorithms,
             services_handler=services,
+            batches_handler=Batches(database, services, clients.fleet),
             deploying_handler=deploying,
             tasks_handler=tasks,
             task_events_handler=events,
             callback_secrets=callback_secrets,
             registry_client=HttpRegistry(clients.registry),
+            fleet=clients.fleet,
             stamps=stamps,
             relay=relay,
             peers=peers,

@@ -118,11 +118,12 @@ class Deployer:
         await handlers.take_push(self.context, Event.of(code, source="/test"))
         return commit
 
-    async def command(self, name: str, action: str, **arguments: str) -> None:
+    async def command(self, name: str, action: str, **arguments: str) -> UUID:
         command = ServiceCommand(
             operation_id=uuid7(), algorithm_id=self.ids[name], algorithm=name, action=action, arguments=arguments
         )
         await handlers.take_command(self.context, Event.of(command, source="/test"))
+        return command.operation_id
 
     async def release(self, name: str, commit: str, *states: str, seconds: float = 60) -> Release:
         """Wait until the commit's release is in one of ``states``."""

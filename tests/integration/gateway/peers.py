@@ -11,9 +11,11 @@ from uuid import UUID
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
+from algodock_common.errors import AlgoDockError
 from algodock_common.events import InstanceChanged
 from algodock_common.identifiers import uuid7
 from algodock_common.web import current_identity, require_service_token
+from algodock_gateway.clients import FakeFleet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,12 +49,14 @@ class Peers:
         self.beats: list[str] = []
         self.linked: list[dict[str, Any]] = []
         self.uploads: list[tuple[str, dict[str, bytes]]] = []
+        self.fleet = FakeFleet()
 
     def app(self, secrets: SecretSettings) -> FastAPI:
         app = FastAPI()
         app.state.settings = SimpleNamespace(secrets=secrets)
         inside = [Depends(require_service_token)]
         self._deployer(app, inside)
+        self._fleet(app, inside)
         self._forge(app, inside)
         self._registry(app, inside)
         self._submissions(app, inside)
@@ -89,6 +93,36 @@ class Peers:
         @app.get("/internal/releases/{release_id}/build-log", dependencies=inside)
         async def build_log(release_id: UUID) -> Response:
             return Response(f"built {release_id}", media_type="text/plain")
+
+    def _fleet(self, app: FastAPI, inside: list[Any]) -> None:
+        @app.exception_handler(AlgoDockError)
+        async def told(_: Request, error: AlgoDockError) -> Response:
+            return _problem(error.status, error.detail)
+
+        @app.post("/internal/operations/look", dependencies=inside)
+        async def look(body: dict[str, list[UUID]]) -> dict[str, Any]:
+            found = await self.fleet.standing(body["ids"])
+            return {"operations": [{"id": str(one), "state": s, "reason": r} for one, (s, r) in found.items()]}
+
+        @app.get("/internal/groups", dependencies=inside)
+        async def groups() -> dict[str, Any]:
+            return {"groups": await self.fleet.groups()}
+
+        @app.post("/internal/groups", dependencies=inside, status_code=201)
+        async def make(body: dict[str, Any]) -> dict[str, Any]:
+            return await self.fleet.make_group(body["name"], body["services"], owner=body["owner"])
+
+        @app.get("/internal/groups/{name}", dependencies=inside)
+        async def group(name: str) -> dict[str, Any]:
+            return await self.fleet.group(name)
+
+        @app.put("/internal/groups/{name}", dependencies=inside)
+        async def change(name: str, body: dict[str, Any]) -> dict[str, Any]:
+            return await self.fleet.change_group(name, body)
+
+        @app.delete("/internal/groups/{name}", dependencies=inside, status_code=204, response_class=Response)
+        async def drop(name: str) -> None:
+            await self.fleet.drop_group(name)
 
     def _forge(self, app: FastAPI, inside: list[Any]) -> None:
         @app.post("/internal/repositories", dependencies=inside)

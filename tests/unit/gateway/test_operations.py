@@ -19,8 +19,12 @@ def release(**more: object) -> ReleaseChanged:
     ("told", "actions", "state"),
     [
         ({"state": "kept", "serving": False, "service_status": "stopped"}, {"stop", "remove"}, "succeeded"),
-        ({"state": "live", "service_status": "running"}, {"start", "restart", "rollback"}, "succeeded"),
-        ({"state": "failed", "service_status": "running", "reason": "why"}, {"start", "restart", "rollback"}, "failed"),
+        ({"state": "live", "service_status": "running"}, {"start", "restart", "redeploy", "rollback"}, "succeeded"),
+        (
+            {"state": "failed", "service_status": "running", "reason": "why"},
+            {"start", "restart", "redeploy", "rollback"},
+            "failed",
+        ),
     ],
 )
 def test_an_end_ends_what_was_asked_for(told: dict[str, object], actions: set[str], state: str) -> None:

@@ -14,13 +14,14 @@ __all__ = ["command"]
 def command(
     *,
     state: Annotated[str | None, typer.Option(help="Only those in this state, e.g. running or failed.")] = None,
+    group: Annotated[str | None, typer.Option(help="Only those of this group.")] = None,
     url: Url = None,
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """List what is deployed: state, port, commit and address."""
     with gateway(url, key) as platform:
-        services = platform.get("/api/v1/services", state=state)["services"]
+        services = platform.get("/api/v1/services", state=state, group=group)["services"]
     if as_json:
         print_json({"services": services})
     elif not services:

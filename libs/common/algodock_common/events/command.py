@@ -21,7 +21,7 @@ class ServiceCommand(EventData):
     operation_id: UUID
     algorithm_id: UUID
     algorithm: AlgorithmName
-    action: Literal["start", "stop", "restart", "remove", "rollback"]
+    action: Literal["start", "stop", "restart", "redeploy", "remove", "rollback"]
     arguments: dict[str, Any] = Field(default_factory=dict, description="rollback: release_id; restart: instance_id")
     actor: str = ""
 

@@ -7,6 +7,8 @@ from algodock_common.errors import AlgoDockError, Conflict, NotFound
 __all__ = [
     "CommandRefused",
     "EntryNotFound",
+    "GroupExists",
+    "GroupNotFound",
     "ManifestInvalid",
     "NotSupported",
     "ProgramFailed",
@@ -66,6 +68,14 @@ class ServiceNotFound(NotFound):
 
 class ReleaseNotFound(NotFound):
     """No release has this id."""
+
+
+class GroupNotFound(NotFound):
+    """No group of services has this name."""
+
+
+class GroupExists(Conflict):
+    """A group of this name is there already."""
 
 
 class CommandRefused(Conflict):

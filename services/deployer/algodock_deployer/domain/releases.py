@@ -11,6 +11,7 @@ from uuid import UUID
 from algodock_common.events import Limits, ReleaseChanged, ReleaseState, ReleaseStep, ServiceStatus
 
 __all__ = [
+    "ENDED_RELEASES",
     "IN_PROGRESS",
     "MOVES",
     "STARTABLE",
@@ -28,10 +29,13 @@ __all__ = [
 
 Health = Literal["healthy", "unhealthy", "unknown"]
 InstancePhase = Literal["starting", "serving", "draining"]
-Action = Literal["start", "stop", "restart", "remove", "rollback"]
+Action = Literal["start", "stop", "restart", "redeploy", "remove", "rollback"]
 
 IN_PROGRESS: frozenset[ReleaseState] = frozenset({"building", "starting", "checking"})
 """A release that somebody works on; after a crash it is begun anew, each step finding what is done."""
+
+ENDED_RELEASES: frozenset[ReleaseState] = frozenset({"live", "draining", "kept", "failed", "superseded"})
+"""A release that has come to an end of its way: nobody works on it."""
 
 STARTABLE: frozenset[ReleaseState] = frozenset({"live", "draining", "kept"})
 """A release that was live once and can be again."""

@@ -3,11 +3,13 @@
 from algodock_deployer.handlers.cleaning import clean
 from algodock_deployer.handlers.commands import take_algorithm, take_command, take_instance
 from algodock_deployer.handlers.context import Context, Tuning
+from algodock_deployer.handlers.groups import all_groups, change_group, drop_group, find_group, make_group
 from algodock_deployer.handlers.pushes import take_push
 from algodock_deployer.handlers.reading import (
     ReleaseView,
     ServiceView,
     build_log,
+    find_operations,
     find_release,
     find_service,
     find_services,
@@ -23,15 +25,21 @@ __all__ = [
     "ReleaseView",
     "ServiceView",
     "Tuning",
+    "all_groups",
     "begin",
     "build_log",
+    "change_group",
     "clean",
+    "drop_group",
+    "find_group",
+    "find_operations",
     "find_release",
     "find_service",
     "find_services",
     "follow_build",
     "follow_logs",
     "log_lines",
+    "make_group",
     "reconcile",
     "releases_of",
     "take_algorithm",

@@ -11,11 +11,11 @@ from algodock_common.errors import AlgoDockError
 from algodock_common.observability import span
 from algodock_deployer.domain.errors import CommandRefused, ReleaseNotFound
 from algodock_deployer.domain.plan import limits_of
-from algodock_deployer.domain.releases import STARTABLE, changed
+from algodock_deployer.domain.releases import ENDED_RELEASES, STARTABLE, changed
 from algodock_deployer.handlers.cleaning import unlink_service
 from algodock_deployer.handlers.draining import drain_all
 from algodock_deployer.handlers.progress import Progress, passes
-from algodock_deployer.handlers.rollout import roll_out, stop_serving
+from algodock_deployer.handlers.rollout import deploy, roll_out, stop_serving
 from algodock_deployer.repository import Instances, Operations, Releases, Services
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ async def run_operation(context: Context, service: Service, operation: Operation
 async def _do(context: Context, service: Service, operation: Operation) -> None:
     if operation.action in {"stop", "remove"}:
         await _stop(context, service, remove=operation.action == "remove")
+        return
+    if operation.action == "redeploy":
+        await _redeploy(context, service, operation)
         return
     if "instance_id" in operation.arguments:
         await _replace(context, service, operation)
@@ -91,6 +94,32 @@ async def _replace(context: Context, service: Service, operation: Operation) -> 
     except BaseException:
         context.drains.calm(found.id)
         raise
+
+
+async def _redeploy(context: Context, service: Service, operation: Operation) -> None:
+    """Build and start the newest commit anew, as if it had been pushed again.
+
+    Its release has the operation's id, so a crash in the middle goes on with the same one.
+
+    Raises:
+        ReleaseNotFound: nothing was ever pushed.
+        CommandRefused: the release failed, and why.
+    """
+    async with context.database.transaction() as tx:
+        releases = Releases(tx.session)
+        release = await releases.get(operation.id)
+        if release is None:
+            newest = await releases.newest(service.id)
+            if newest is None:
+                raise ReleaseNotFound(f"{service.name} has no release yet; push its code")
+            release = await releases.again(newest, operation.id, operation.traceparent)
+            tx.emit(changed(service, release))
+    if release.state not in ENDED_RELEASES:
+        await deploy(context, service, release)
+    async with context.database.read() as session:
+        ended = await Releases(session).get(operation.id)
+    if ended is not None and ended.state == "failed":
+        raise CommandRefused(ended.reason)
 
 
 async def _target(context: Context, service: Service, operation: Operation) -> Release:

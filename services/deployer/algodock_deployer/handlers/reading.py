@@ -10,13 +10,13 @@ from uuid import UUID
 from algodock_common.errors import NotFound
 from algodock_deployer.clients.files import tail
 from algodock_deployer.domain.errors import ReleaseNotFound, ServiceNotFound
-from algodock_deployer.repository import Instances, Releases, Services
+from algodock_deployer.repository import Instances, Operations, Releases, Services
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from algodock_deployer.domain.releases import Instance, Release, Service
+    from algodock_deployer.domain.releases import Instance, Operation, Release, Service
     from algodock_deployer.handlers.context import Context
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "ServiceView",
     "Stream",
     "build_log",
+    "find_operations",
     "find_release",
     "find_service",
     "find_services",
@@ -57,9 +58,21 @@ async def find_services(context: Context, name: str | None = None) -> Sequence[S
     async with context.database.read() as session:
         services = await Services(session).all(name)
         instances = await Instances(session).all()
-        releases = Releases(session)
-        live = {one.id: await releases.get(one.live_release_id) for one in services if one.live_release_id}
-    return [_view(one, live.get(one.id), instances) for one in services]
+        live = await Releases(session).live()
+    serving: dict[UUID, list[Instance]] = {}
+    for instance in instances:
+        if instance.phase == "serving":
+            serving.setdefault(instance.service_id, []).append(instance)
+    return [
+        ServiceView(one, live.get(one.live_release_id) if one.live_release_id else None, serving.get(one.id, ()))
+        for one in services
+    ]
+
+
+async def find_operations(context: Context, operation_ids: Sequence[UUID]) -> Sequence[Operation]:
+    """Return how these operations stand; one that has not come here yet is left out."""
+    async with context.database.read() as session:
+        return await Operations(session).of(operation_ids)
 
 
 async def find_service(context: Context, name: str) -> ServiceView:

@@ -1,8 +1,9 @@
 """The deployer's tables and all of its SQL, by noun."""
 
+from algodock_deployer.repository.groups import Groups
 from algodock_deployer.repository.instances import Instances
 from algodock_deployer.repository.operations import Operations
 from algodock_deployer.repository.releases import Releases
 from algodock_deployer.repository.services import Services
 
-__all__ = ["Instances", "Operations", "Releases", "Services"]
+__all__ = ["Groups", "Instances", "Operations", "Releases", "Services"]

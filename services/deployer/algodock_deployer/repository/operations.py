@@ -12,6 +12,8 @@ from algodock_deployer.domain.releases import Operation
 from algodock_deployer.repository.tables import operations
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from algodock_common.events import ServiceCommand
@@ -54,6 +56,11 @@ class Operations:
         values = row._asdict()
         asked_at = values.pop("created_at")
         return Operation(**values), asked_at
+
+    async def of(self, operation_ids: Sequence[UUID]) -> Sequence[Operation]:
+        """Return those of these operations that have come here."""
+        query = sa.select(*_COLUMNS).where(operations.c.id.in_(operation_ids))
+        return [Operation(**row._asdict()) for row in await self._session.execute(query)]
 
     async def begin(self, operation_id: UUID) -> None:
         """Note that an operation is worked on."""

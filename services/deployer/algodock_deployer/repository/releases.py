@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from algodock_common.identifiers import uuid7
 from algodock_deployer.domain.releases import IN_PROGRESS, Release
-from algodock_deployer.repository.tables import builds, releases
+from algodock_deployer.repository.tables import builds, releases, services
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,8 @@ __all__ = ["Releases"]
 
 _COLUMNS = tuple(column for column in releases.c if column.name != "cleaned_at")
 
+_PUSHED = ("service_id", "algorithm", "commit", "ref", "message", "pusher", "bundle_key", "problem")
+
 
 def _release(row: Any) -> Release:
     return Release(**row._asdict())
@@ -34,6 +36,13 @@ class Releases:
     def __init__(self, session: AsyncSession) -> None:
         """Use ``session``."""
         self._session = session
+
+    async def again(self, release: Release, release_id: UUID, traceparent: str | None) -> Release:
+        """Queue a release of the same commit under an id of the caller's; repeated, it is the same one."""
+        values = {name: getattr(release, name) for name in _PUSHED} | {"id": release_id, "traceparent": traceparent}
+        statement = insert(releases).values(values).on_conflict_do_nothing(index_elements=["id"])
+        await self._session.execute(statement)
+        return _release((await self._session.execute(sa.select(*_COLUMNS).where(releases.c.id == release_id))).one())
 
     async def add(self, code: CodePushed, traceparent: str | None) -> Release:
         """Queue a release of what was pushed."""
@@ -72,6 +81,12 @@ class Releases:
         """Return one release."""
         row = (await self._session.execute(sa.select(*_COLUMNS).where(releases.c.id == release_id))).first()
         return _release(row) if row else None
+
+    async def live(self) -> dict[UUID, Release]:
+        """Return the releases that serve, or that a start brings back, without their steps and plans."""
+        columns = [column for column in _COLUMNS if column.name not in {"steps", "plan"}]
+        query = sa.select(*columns).join(services, services.c.live_release_id == releases.c.id)
+        return {row.id: _release(row) for row in await self._session.execute(query)}
 
     async def of_service(self, service_id: UUID, *, commit: str | None = None, limit: int = 50) -> Sequence[Release]:
         """Return a service's releases, newest first; ``commit`` may be its beginning."""

@@ -15,6 +15,7 @@ service_groups = sa.Table(
     metadata,
     sa.Column("id", sa.Uuid, primary_key=True),
     sa.Column("name", sa.Text),
+    sa.Column("owner", sa.Text),
     sa.Column("created_at", _time),
 )
 

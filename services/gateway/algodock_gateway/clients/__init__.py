@@ -1,6 +1,7 @@
 """The outside: the other services behind Protocols, and HTTP/1.1 for what is streamed through."""
 
-from algodock_gateway.clients.fakes import FakeDeployer, FakeForge, FakeRegistry, FakeRunner
+from algodock_gateway.clients.fakes import FakeDeployer, FakeFleet, FakeForge, FakeRegistry, FakeRunner
+from algodock_gateway.clients.fleet import Fleet, HttpFleet
 from algodock_gateway.clients.peers import (
     Deployer,
     Forge,
@@ -18,11 +19,14 @@ from algodock_gateway.clients.peers import (
 __all__ = [
     "Deployer",
     "FakeDeployer",
+    "FakeFleet",
     "FakeForge",
     "FakeRegistry",
     "FakeRunner",
+    "Fleet",
     "Forge",
     "HttpDeployer",
+    "HttpFleet",
     "HttpForge",
     "HttpRegistry",
     "HttpRunner",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from algodock_common.errors import NotFound
+from algodock_common.errors import Conflict, NotFound
 from algodock_common.identifiers import uuid7
 from algodock_gateway.clients.peers import LinkedRepository, MadeRepository
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from algodock_gateway.clients.peers import JsonObject, UploadedFile
     from algodock_gateway.domain.algorithm import Algorithm
 
-__all__ = ["FakeDeployer", "FakeForge", "FakeRegistry", "FakeRunner"]
+__all__ = ["FakeDeployer", "FakeFleet", "FakeForge", "FakeRegistry", "FakeRunner"]
 
 
 class FakeDeployer:
@@ -42,6 +42,62 @@ class FakeDeployer:
         await self.service(name)
         found = self.known_releases.get(name, [])
         return [release for release in found if commit in (None, release["commit"])]
+
+
+class FakeFleet:
+    """Groups in a dict; ``states`` is how operations stand, ``known`` which services there are."""
+
+    def __init__(self) -> None:
+        """Know nothing."""
+        self.known: set[str] = set()
+        self.states: dict[UUID, tuple[str, str]] = {}
+        self._groups: dict[str, JsonObject] = {}
+
+    async def standing(self, ids: Sequence[UUID]) -> dict[UUID, tuple[str, str]]:
+        """Return how these operations stand."""
+        return {one: self.states[one] for one in ids if one in self.states}
+
+    async def groups(self) -> list[JsonObject]:
+        """Return every group."""
+        return [self._groups[name] for name in sorted(self._groups)]
+
+    async def group(self, name: str) -> JsonObject:
+        """Return one group."""
+        if name not in self._groups:
+            msg = f"there is no group {name!r}"
+            raise NotFound(msg)
+        return self._groups[name]
+
+    async def make_group(self, name: str, services: Sequence[str], *, owner: str) -> JsonObject:
+        """Make a group."""
+        if name in self._groups:
+            msg = f"there is a group {name!r} already"
+            raise Conflict(msg)
+        self._need(services)
+        made = {"id": str(uuid7()), "name": name, "owner": owner, "services": sorted(services)}
+        self._groups[name] = made | {"created_at": "2026-01-01T00:00:00Z"}
+        return self._groups[name]
+
+    async def change_group(self, name: str, change: JsonObject) -> JsonObject:
+        """Change a group."""
+        group = await self.group(name)
+        self._need([*change.get("add", ()), *(change.get("services") or ())])
+        services = set(change["services"] if change.get("services") is not None else group["services"])
+        services = (services - set(change.get("remove", ()))) | set(change.get("add", ()))
+        del self._groups[name]
+        changed = group | {"name": change.get("name") or name, "services": sorted(services)}
+        self._groups[changed["name"]] = changed
+        return changed
+
+    async def drop_group(self, name: str) -> None:
+        """Remove a group."""
+        await self.group(name)
+        del self._groups[name]
+
+    def _need(self, services: Sequence[str]) -> None:
+        if missing := set(services) - self.known:
+            msg = f"there is no service {missing}"
+            raise NotFound(msg)
 
 
 class FakeForge:

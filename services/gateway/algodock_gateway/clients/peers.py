@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
-from algodock_common.errors import UpstreamFailed
+from algodock_gateway.clients.answers import list_in, object_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,16 +148,16 @@ class HttpDeployer:
 
     async def services(self) -> list[JsonObject]:
         """Return every service."""
-        return _list(await self._client.get("/internal/services"), "services", "deployer")
+        return list_in(await self._client.get("/internal/services"), "services", "deployer")
 
     async def service(self, name: str) -> JsonObject:
         """Return one service."""
-        return _object(await self._client.get(f"/internal/services/{name}"), "deployer")
+        return object_in(await self._client.get(f"/internal/services/{name}"), "deployer")
 
     async def releases(self, name: str, *, commit: str | None = None) -> list[JsonObject]:
         """Return a service's releases, newest first."""
         answer = await self._client.get(f"/internal/services/{name}/releases", params={"commit": commit})
-        return _list(answer, "releases", "deployer")
+        return list_in(answer, "releases", "deployer")
 
 
 class HttpForge:
@@ -169,13 +169,13 @@ class HttpForge:
 
     async def ensure(self, algorithm: Algorithm) -> MadeRepository:
         """Return the algorithm's repository, made if there is none."""
-        answer = _object(await self._client.post("/internal/repositories", json=_named(algorithm)), "gitea-sync")
+        answer = object_in(await self._client.post("/internal/repositories", json=_named(algorithm)), "gitea-sync")
         return MadeRepository(str(answer["full_name"]), str(answer["clone_url"]))
 
     async def link(self, algorithm: Algorithm, *, repo_url: str, branch: str) -> LinkedRepository:
         """Let a repository's branch deploy as the algorithm."""
         body = {**_named(algorithm), "repo_url": repo_url, "branch": branch}
-        answer = _object(
+        answer = object_in(
             await self._client.post("/internal/repositories/link", json=body, timeout_s=LINK_S), "gitea-sync"
         )
         return LinkedRepository(str(answer["full_name"]), answer.get("commit"), str(answer.get("problem") or ""))
@@ -189,7 +189,7 @@ class HttpForge:
             identity=identity,
             timeout_s=UPLOAD_S,
         )
-        return _object(answer, "gitea-sync")
+        return object_in(answer, "gitea-sync")
 
 
 class HttpRunner:
@@ -203,17 +203,17 @@ class HttpRunner:
         """Return one task that the identity may see."""
         params = {"place": 1 if place else None}
         answer = await self._client.get(f"/internal/tasks/{task_id}", identity=identity, params=params)
-        return _object(answer, "runner")
+        return object_in(answer, "runner")
 
     async def timeline(self, task_id: UUID, *, identity: str, after: int) -> JsonObject:
         """Return a task's steps behind number ``after``."""
         path = f"/internal/tasks/{task_id}/timeline"
-        return _object(await self._client.get(path, identity=identity, params={"after": after}), "runner")
+        return object_in(await self._client.get(path, identity=identity, params={"after": after}), "runner")
 
     async def standing(self, ids: Sequence[UUID]) -> dict[UUID, str]:
         """Return how each of these tasks stands."""
         answer = await self._client.post("/internal/tasks/standing", json={"ids": [str(id_) for id_ in ids]})
-        found = _object(answer, "runner").get("standing", {})
+        found = object_in(answer, "runner").get("standing", {})
         return {UUID(id_): str(word) for id_, word in found.items()}
 
 
@@ -227,23 +227,8 @@ class HttpRegistry:
     async def register(self, algorithm: Algorithm, *, url: str) -> JsonObject:
         """Register a service that runs elsewhere."""
         body = {"name": algorithm.name, "algorithm_id": str(algorithm.id), "url": url}
-        return _object(await self._client.post("/internal/external", json=body), "registry")
+        return object_in(await self._client.post("/internal/external", json=body), "registry")
 
 
 def _named(algorithm: Algorithm) -> JsonObject:
     return {"algorithm_id": str(algorithm.id), "algorithm": algorithm.name, "owner": algorithm.owner}
-
-
-def _object(answer: object, peer: str) -> JsonObject:
-    if not isinstance(answer, dict):
-        msg = f"{peer} answered with another shape than expected."
-        raise UpstreamFailed(msg)
-    return answer
-
-
-def _list(answer: object, member: str, peer: str) -> list[JsonObject]:
-    found = _object(answer, peer).get(member)
-    if not isinstance(found, list):
-        msg = f"{peer} answered without {member!r}."
-        raise UpstreamFailed(msg)
-    return found

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Action", "Ended", "Operation", "OperationState", "ended_by", "shown_at_once"]
 
-Action = Literal["start", "stop", "restart", "remove", "rollback"]
+Action = Literal["start", "stop", "restart", "redeploy", "remove", "rollback"]
 OperationState = Literal["accepted", "succeeded", "failed"]
 
 
@@ -38,7 +38,7 @@ class Ended:
 
 
 _STOPPING: frozenset[Action] = frozenset({"stop", "remove"})
-_STARTING: frozenset[Action] = frozenset({"start", "restart", "rollback"})
+_STARTING: frozenset[Action] = frozenset({"start", "restart", "redeploy", "rollback"})
 
 
 def ended_by(event: ReleaseChanged) -> Ended | None:

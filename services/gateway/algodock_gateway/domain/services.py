@@ -38,6 +38,7 @@ class ServiceView(BaseModel):
     api_url: str
     release_id: UUID | None = None
     commit: str = ""
+    group: str | None = None
     instances: list[InstanceView] = Field(default_factory=list)
 
 
@@ -56,6 +57,7 @@ def view_of(service: Mapping[str, Any], gateway_url: str) -> ServiceView:
         api_url=api_url(gateway_url, service["name"]),
         release_id=service.get("release_id"),
         commit=service.get("commit") or "",
+        group=service.get("group"),
         instances=instances,
     )
 

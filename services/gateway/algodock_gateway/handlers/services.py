@@ -37,15 +37,19 @@ class Services:
         self._table = table
         self._url = url
 
-    async def all(self, *, state: str | None = None) -> list[ServiceView]:
-        """Return every service by name, or those in one state."""
+    async def all(self, *, state: str | None = None, group: str | None = None) -> list[ServiceView]:
+        """Return every service by name, or those in one state, or of one group."""
         views = {view.name: view for view in (view_of(one, self._url) for one in await self._deployer.services())}
         for route in self._table.routes():
             view = elsewhere(route, self._url)
             if view is not None:
                 views[view.name] = view
         found = sorted(views.values(), key=lambda view: view.name)
-        return [view for view in found if state in (None, view.status)]
+        return [view for view in found if state in (None, view.status) and group in (None, view.group)]
+
+    def elsewhere(self) -> frozenset[str]:
+        """Return the names of the services that run elsewhere."""
+        return frozenset(route.algorithm for route in self._table.routes() if elsewhere(route, self._url) is not None)
 
     async def get(self, name_or_id: str) -> ServiceView:
         """Return one service.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-__all__ = ["algorithm_calls", "algorithm_versions", "algorithms", "api_keys", "operations"]
+__all__ = ["algorithm_calls", "algorithm_versions", "algorithms", "api_keys", "batches", "operations"]
 
 _metadata = sa.MetaData()
 _time = sa.DateTime(timezone=True)
@@ -64,6 +64,16 @@ operations = sa.Table(
     sa.Column("reason", sa.Text),
     sa.Column("created_at", _time),
     sa.Column("finished_at", _time),
+)
+
+batches = sa.Table(
+    "batches",
+    _metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("action", sa.Text),
+    sa.Column("actor", sa.Text),
+    sa.Column("results", JSONB),
+    sa.Column("created_at", _time),
 )
 
 algorithm_calls = sa.Table(

@@ -8,9 +8,11 @@ from fastapi import APIRouter
 
 from algodock_gateway.routes.api import (
     algorithms,
+    batches,
     callbacks,
     dead_letters,
     deploying,
+    groups,
     keys,
     registry,
     services,
@@ -24,7 +26,9 @@ from algodock_gateway.routes.relay import Peer
 if TYPE_CHECKING:
     from algodock_common.settings import PeerSettings
     from algodock_gateway.clients import Registry
+    from algodock_gateway.clients.fleet import Fleet
     from algodock_gateway.handlers.algorithms import Algorithms
+    from algodock_gateway.handlers.batches import Batches
     from algodock_gateway.handlers.callback_secrets import CallbackSecrets
     from algodock_gateway.handlers.deploying import Deploying
     from algodock_gateway.handlers.identity import Stamps
@@ -51,11 +55,13 @@ def make_api(  # noqa: PLR0913  # keyword-only handlers
     *,
     algorithms_handler: Algorithms,
     services_handler: Services,
+    batches_handler: Batches,
     deploying_handler: Deploying,
     tasks_handler: Tasks,
     task_events_handler: TaskEvents,
     callback_secrets: CallbackSecrets,
     registry_client: Registry,
+    fleet: Fleet,
     stamps: Stamps,
     relay: Relay,
     peers: Peers,
@@ -66,6 +72,8 @@ def make_api(  # noqa: PLR0913  # keyword-only handlers
     router = APIRouter(prefix="/api/v1", responses=PROBLEMS)
     router.include_router(algorithms.make_router(algorithms_handler))
     router.include_router(services.make_router(services_handler, algorithms_handler, relay, peers.deployer))
+    router.include_router(batches.make_router(batches_handler))
+    router.include_router(groups.make_router(fleet))
     router.include_router(deploying.make_router(deploying_handler, stamps, url=url, max_upload_bytes=max_upload_bytes))
     router.include_router(submitting.make_router(stamps, relay, peers.runner))
     router.include_router(tasks.make_router(tasks_handler, stamps, relay, peers.runner))

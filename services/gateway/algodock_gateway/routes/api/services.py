@@ -53,9 +53,9 @@ def make_router(services: Services, algorithms: Algorithms, relay: Relay, deploy
 
 def _add_views(router: APIRouter, services: Services) -> None:
     @router.get("")
-    async def all_services(_: Caller, state: str | None = None) -> ServicesAnswer:
-        """List the services, or those in one state."""
-        return ServicesAnswer(services=await services.all(state=state))
+    async def all_services(_: Caller, state: str | None = None, group: str | None = None) -> ServicesAnswer:
+        """List the services, or those in one state, or of one group."""
+        return ServicesAnswer(services=await services.all(state=state, group=group))
 
     @router.get("/status/{name_or_id}")
     async def status(name_or_id: str, _: Caller) -> StatusAnswer:
@@ -87,6 +87,11 @@ def _add_commands(router: APIRouter, services: Services) -> None:
     async def restart(name_or_id: str, caller: Caller) -> CommandAnswer:
         """Restart a service beside itself, without a failed call."""
         return await _commanded(services, name_or_id, "restart", caller)
+
+    @router.post("/redeploy/{name_or_id}", status_code=HTTPStatus.ACCEPTED)
+    async def redeploy(name_or_id: str, caller: Caller) -> CommandAnswer:
+        """Build and start the newest commit anew, as if it had been pushed again."""
+        return await _commanded(services, name_or_id, "redeploy", caller)
 
     @router.post("/rollback/{name_or_id}", status_code=HTTPStatus.ACCEPTED)
     async def rollback(name_or_id: str, caller: Caller, body: RollbackTo | None = None) -> CommandAnswer:

@@ -6,12 +6,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from algodock_common.events import ReleaseState, ReleaseStep, ServiceStatus
-from algodock_common.web import require_service_token
 from algodock_deployer import handlers
 from algodock_deployer.handlers.reading import Stream
 
@@ -132,8 +131,8 @@ async def _events(lines: AsyncIterator[str]) -> AsyncIterator[str]:
 
 
 def make_router(context: handlers.Context) -> APIRouter:
-    """Return all routes of the deployer."""
-    router = APIRouter(prefix="/internal", dependencies=[Depends(require_service_token)])
+    """Return the routes."""
+    router = APIRouter()
 
     @router.get("/services")
     async def services(name: str | None = None) -> ServicesAnswer:

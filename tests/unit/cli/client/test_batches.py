@@ -1,0 +1,82 @@
+"""Commands to many services, and groups: what is sent, what is printed, how it ends."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from .conftest import FakeGateway, Run, failure
+
+
+def batch(*states: str, state: str = "succeeded", reason: str = "") -> dict[str, Any]:
+    failed = sum(one in {"failed", "refused"} for one in states)
+    results = [{"name": f"s{number}", "state": one, "reason": reason} for number, one in enumerate(states)]
+    return {
+        "batch_id": "b1", "action": "restart", "state": state, "success": not failed, "failed": failed,
+        "results": results,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        (("--all",), {"all": True}),
+        (("--group", "vision"), {"group": "vision"}),
+        (("s0", "s1"), {"services": ["s0", "s1"]}),
+    ],
+)
+def test_many_are_restarted_and_waited_for(
+    fake: FakeGateway, run: Run, arguments: tuple[str, ...], sent: dict[str, Any]
+) -> None:
+    fake.answer("POST /api/v1/services/batch", batch("accepted", "accepted", state="running"), status=202)
+    fake.answer(
+        "GET /api/v1/services/batches/b1",
+        batch("running", "succeeded", state="running"),
+        batch("succeeded", "succeeded"),
+    )
+    shown = run("restart", *arguments)
+    assert shown.exit_code == 0, shown.output
+    assert fake.asked[0].json() == {"action": "restart", **sent}
+    assert len(fake.asked) == 3
+    assert shown.output.count("succeeded") == 2
+
+
+def test_a_partial_failure_is_a_failure_that_shows_every_service(fake: FakeGateway, run: Run) -> None:
+    ended = batch("succeeded", "failed", state="partly failed", reason="it exits")
+    fake.answer("POST /api/v1/services/batch", ended, status=202)
+    shown = run("redeploy", "s0", "s1")
+    assert "it exits" in shown.output
+    assert "1 of 2" in str(failure(shown))
+
+
+def test_what_does_not_end_is_not_waited_for_without_end(fake: FakeGateway, run: Run) -> None:
+    fake.answer("POST /api/v1/services/batch", batch("accepted", state="running"), status=202)
+    fake.answer("GET /api/v1/services/batches/b1", batch("accepted", state="running"))
+    failed = failure(run("stop", "--all", "--timeout", "1"))
+    assert failed.exit_code == 5
+    assert "s0" in str(failed)
+
+
+@pytest.mark.parametrize("arguments", [(), ("a", "--all"), ("--all", "--group", "g")])
+def test_nobody_and_two_kinds_at_once_are_refused(fake: FakeGateway, run: Run, arguments: tuple[str, ...]) -> None:
+    assert run("start", *arguments).exit_code == 2
+    assert not fake.asked
+
+
+def test_groups_are_made_changed_and_listed(fake: FakeGateway, run: Run) -> None:
+    group = {"name": "vision", "owner": "me", "services": ["ocr", "edges"]}
+    fake.answer("POST /api/v1/service-groups", group, status=201)
+    fake.answer("GET /api/v1/service-groups", {"groups": [group]})
+    fake.answer("PATCH /api/v1/service-groups/vision", {**group, "services": []})
+    fake.answer("DELETE /api/v1/service-groups/vision", b"", status=204)
+    assert run("group", "create", "vision", "ocr", "edges").output.strip() == "vision: ocr edges"
+    assert "ocr edges" in run("group", "list").output
+    assert run("group", "take", "vision", "ocr", "edges").output.strip() == "vision: nobody"
+    assert json.loads(run("group", "add", "vision", "ocr", "--json").output)["name"] == "vision"
+    assert run("group", "rename", "vision", "eyes").exit_code == 0
+    assert [one.json() for one in fake.asked if one.method == "PATCH"] == [
+        {"remove": ["ocr", "edges"]}, {"add": ["ocr"]}, {"name": "eyes"},
+    ]  # fmt: skip
+    assert run("group", "remove", "vision").output.strip() == "vision is removed"
