@@ -1,4 +1,4 @@
-"""Ends the algorithms with the platform: they live under a supervisord that the deployer started, and outlive that."""
+"""Ends the algorithms with the platform: the deployer started them, or a supervisord for them, and they outlive it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def end_all(folder: Path, services_root: Path) -> bool:
     """Stop the algorithms' supervisord and whatever an earlier one left; return whether anything ran.
 
     Args:
-        folder: where the deployer keeps that supervisord's files, and the algorithms' pid files in ``run``.
+        folder: where the deployer keeps that supervisord's files, and the algorithms' pid files: in ``run``, and in
+            ``local`` those of algorithms that run without supervisord.
         services_root: below it the algorithms, and their builds, work.
     """
     supervisord = _supervisord(folder)
@@ -51,7 +52,7 @@ def _left_over(folder: Path, services_root: Path) -> Iterator[psutil.Process]:
     A pid that was given to somebody else since the file was written is none, nor is a person's shell
     (one on a terminal) that stands in such a folder.
     """
-    for file in (folder / "run").glob("*.pid"):
+    for file in (*(folder / "run").glob("*.pid"), *(folder / "local").glob("*.pid")):
         try:
             process = psutil.Process(int(file.read_text(encoding="ascii")))
             if process.create_time() <= file.stat().st_mtime + 1:

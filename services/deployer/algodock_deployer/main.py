@@ -12,7 +12,9 @@ from algodock_common.messaging import Bus
 from algodock_common.observability import get_logger
 from algodock_common.storage import MinioObjectStore
 from algodock_common.web import InternalClient, service_app
+from algodock_deployer.clients.drivers import ChosenDrivers
 from algodock_deployer.clients.environments import UvEnvironments
+from algodock_deployer.clients.local import LocalDriver
 from algodock_deployer.clients.node import NodeEnvironments
 from algodock_deployer.clients.probes import HttpProber
 from algodock_deployer.clients.registry import HttpRegistry
@@ -57,7 +59,16 @@ def create_app(settings: Settings) -> FastAPI:
         min_free_bytes=own.deployer_min_free_bytes,
         timeout_s=own.deployer_build_timeout,
     )
-    processes = SupervisorDriver(folders.algorithms, settings.programs_folder(), folders.logs / "supervisord.log")
+    modes = settings.modes()
+    processes = ChosenDrivers(
+        {
+            "supervisor": SupervisorDriver(
+                folders.algorithms, settings.programs_folder(), folders.logs / "supervisord.log"
+            ),
+            "local": LocalDriver(folders.algorithms / "local"),
+        },
+        modes,
+    )
     context = Context(
         database=database,
         store=store,
@@ -71,6 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
         tools=run_tool,
         folders=folders,
         node_id=settings.platform.node_id,
+        modes=modes,
         tuning=Tuning(
             parallel=own.deployer_parallel,
             start_timeout_s=own.deployer_start_timeout,
@@ -99,6 +111,7 @@ def create_app(settings: Settings) -> FastAPI:
             await database.stop()
             await prober.close()
             await registry.close()
+            await processes.close()
             await redis.aclose()
 
     async def sandbox_state() -> str:
@@ -108,7 +121,7 @@ def create_app(settings: Settings) -> FastAPI:
         "postgres": database.check,
         "kafka": bus.check,
         "objects": store.ping,
-        "supervisord": processes.look_all,
+        "processes": processes.look_all,
         "sandbox": sandbox_state,
     }
     app = service_app("deployer", settings, lifespan=lifespan, checks=checks)

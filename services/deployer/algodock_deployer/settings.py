@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from algodock_common.settings import CommonSettings
 from algodock_deployer.domain.folders import Folders
+from algodock_deployer.domain.modes import Modes, modes_of
 
 __all__ = ["DeployerSettings", "Settings"]
 
@@ -47,6 +48,14 @@ class Settings(CommonSettings):
         """
         super().__init__()
         self.deployer = DeployerSettings()
+
+    def modes(self) -> Modes:
+        """Return which driver runs what: ``DEPLOYMENT_MODE`` and ``ALGODOCK_SERVICE_<NAME>_DEPLOYMENT_MODE``.
+
+        Raises:
+            ValueError: a variable names a mode that there is none of.
+        """
+        return modes_of(os.environ)
 
     def folders(self) -> Folders:
         """Return where everything lies."""

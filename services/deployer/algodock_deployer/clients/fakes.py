@@ -34,9 +34,17 @@ class FakeProcesses:
     specs: dict[str, ProgramSpec] = field(default_factory=dict)
     _pids: itertools.count[int] = field(default_factory=lambda: itertools.count(2**22 + 1))
 
+    @property
+    def holds(self) -> bool:
+        """Return whether there are programs."""
+        return bool(self.programs)
+
     async def ensure(self) -> bool:
         """It always runs."""
         return False
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
     async def start(self, spec: ProgramSpec) -> None:
         """Run the program, unless it runs."""

@@ -51,6 +51,11 @@ class ProcessDriver(Protocol):
     Every method raises ``DriverUnavailable`` when the manager cannot be reached.
     """
 
+    @property
+    def holds(self) -> bool:
+        """Return whether files or processes of programs of this driver are on this machine."""
+        ...
+
     async def ensure(self) -> bool:
         """See to it that the manager itself runs; return whether it had to be started.
 
@@ -72,4 +77,8 @@ class ProcessDriver(Protocol):
 
     async def stop(self, program: str) -> None:
         """End the program (SIGTERM, then SIGKILL after 10 s, to its whole process group) and forget it."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what this process holds; the programs go on."""
         ...

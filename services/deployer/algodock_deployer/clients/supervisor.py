@@ -60,6 +60,11 @@ class SupervisorDriver:
     def _socket(self) -> Path:
         return socket_path(self.folder)
 
+    @property
+    def holds(self) -> bool:
+        """Return whether a supervisord of ours may run, or programs are written down for one."""
+        return self._socket.exists() or any(path.name != GROUP_FILE for path in self.programs.glob("ai-*.ini"))
+
     async def ensure(self) -> bool:
         """Start supervisord unless it answers; what an earlier one left behind is ended first."""
         async with self._lock:
@@ -120,9 +125,8 @@ class SupervisorDriver:
                 await asyncio.sleep(LOOK_EVERY_S)
         (self.pids / f"{program}.pid").unlink(missing_ok=True)
 
-    def pid_file(self, program: str) -> Path:
-        """Return where a program's start script notes its process id."""
-        return self.pids / f"{program}.pid"
+    async def close(self) -> None:
+        """Do nothing: supervisord goes on, and each call has a connection of its own."""
 
     def _file(self, program: str) -> Path:
         return self.programs / f"{program}.ini"

@@ -61,7 +61,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class ProgramSpec:
-    """One instance as its process manager needs it; ``uid`` is set where it runs as somebody else."""
+    """One instance as its process manager needs it.
+
+    ``uid`` is set where it runs as somebody else; ``mode`` names the driver, the system's when empty.
+    """
 
     program: str
     argv: tuple[str, ...]
@@ -73,6 +76,7 @@ class ProgramSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     uid: int | None = None
     limits: Limits = field(default_factory=Limits)
+    mode: str = ""
 
 
 def as_user(uid: int) -> list[str]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from algodock_deployer.domain.modes import Modes
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
@@ -141,6 +143,7 @@ class Context:
     folders: Folders
     node_id: str
     tuning: Tuning = field(default_factory=Tuning)
+    modes: Modes = field(default_factory=Modes)
     bell: asyncio.Event = field(default_factory=asyncio.Event)
     drains: DrainBoard = field(default_factory=DrainBoard)
     background: Background = field(default_factory=Background)

@@ -166,6 +166,7 @@ def _spec(context: Context, progress: Progress, prepared: Prepared, instance: In
         environment=environment,
         uid=prepared.uid,
         limits=Limits(memory=prepared.plan.manifest.resources.memory),
+        mode=context.modes.of(name),
     )
 
 

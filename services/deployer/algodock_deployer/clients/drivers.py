@@ -1,0 +1,79 @@
+"""The drivers together: each program with the one that its service's deployment mode names."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from algodock_deployer.clients.processes import DriverUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from algodock_deployer.clients.processes import ProcessDriver, Seen
+    from algodock_deployer.domain.modes import Modes
+    from algodock_deployer.domain.programs import ProgramSpec
+
+__all__ = ["ChosenDrivers"]
+
+
+class ChosenDrivers:
+    """``ProcessDriver`` over several: new programs go where ``modes`` says, old ones are found where they are.
+
+    A driver that nothing names and that has no programs left is not touched: it need not be there.
+    """
+
+    def __init__(self, drivers: Mapping[str, ProcessDriver], modes: Modes) -> None:
+        """``drivers`` has one for every mode."""
+        self._drivers = dict(drivers)
+        self._modes = modes
+
+    @property
+    def holds(self) -> bool:
+        """Return whether any of them has programs."""
+        return any(driver.holds for driver in self._drivers.values())
+
+    @property
+    def used(self) -> Mapping[str, ProcessDriver]:
+        """Return the drivers that something names, or that have programs."""
+        return {mode: one for mode, one in self._drivers.items() if mode in self._modes.used or one.holds}
+
+    async def ensure(self) -> bool:
+        """See to it that every driver in use works; those that do, do so although another does not."""
+        answers = await asyncio.gather(*(one.ensure() for one in self.used.values()), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return any(answers)
+
+    async def start(self, spec: ProgramSpec) -> None:
+        """Start the program with its mode's driver."""
+        mode = spec.mode or self._modes.default
+        if mode not in self._drivers:
+            raise DriverUnavailable(f"there is no driver for deployment.mode {mode}")
+        await self._drivers[mode].start(spec)
+
+    async def look(self, program: str) -> Seen | None:
+        """Return how the program stands, whoever runs it."""
+        for one in self.used.values():
+            seen = await one.look(program)
+            if seen is not None:
+                return seen
+        return None
+
+    async def look_all(self) -> Mapping[str, Seen]:
+        """Return the programs of all."""
+        found: dict[str, Seen] = {}
+        for one in self.used.values():
+            found.update(await one.look_all())
+        return found
+
+    async def stop(self, program: str) -> None:
+        """End the program, whoever runs it."""
+        for one in self.used.values():
+            await one.stop(program)
+
+    async def close(self) -> None:
+        """Let go of all programs, which go on."""
+        for one in self._drivers.values():
+            await one.close()
