@@ -13,7 +13,8 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 
 from algodock_cli.stack import EmbeddedServers
 from algodock_common.database import Database, accept_once, inbox, outbox
@@ -354,7 +355,7 @@ async def test_whatever_a_look_at_the_broker_raises_or_a_recovery_is_tried_again
             raise error
         return await look(keeper)
 
-    async def lost(*_: object) -> bool:
+    def lost(*_: object) -> bool:
         return len(recoveries) == 2
 
     async def recover() -> None:
@@ -370,6 +371,37 @@ async def test_whatever_a_look_at_the_broker_raises_or_a_recovery_is_tried_again
         async with asyncio.timeout(30):
             await recovered.wait()
         await bus.check()
+
+
+async def test_a_consumer_that_gets_no_answer_beside_a_broker_that_answers_is_made_anew(
+    kafka_settings: KafkaSettings, secrets: SecretSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, runner = Seen(), Bus(kafka_settings, secrets, service="runner")
+    runner.subscribe(AlgorithmChanged, seen)
+    gateway = Bus(kafka_settings, secrets, service="gateway")
+    async with running(runner, gateway):
+        subscriber: Any
+        (subscriber,) = runner._broker.subscribers
+        lost_its_way = subscriber.consumer
+        stopped = asyncio.Event()
+        stop = lost_its_way.stop
+
+        async def never(*_: object) -> dict[TopicPartition, int]:
+            raise KafkaTimeoutError
+
+        async def stopping() -> None:
+            await stop()
+            stopped.set()
+
+        monkeypatch.setattr(lost_its_way, "end_offsets", never)
+        monkeypatch.setattr(lost_its_way, "stop", stopping)
+        async with asyncio.timeout(30):
+            await stopped.wait()
+        sent = changed("anew")
+        event = Event.of(sent, source="/gateway")
+        await gateway.publish(event)
+        await seen.wait_for(lambda got: got.id == event.id)
+        assert subscriber.consumer is not lost_its_way
 
 
 async def test_published_events_leave_the_outbox_when_their_time_is_over(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,13 +21,13 @@ from algodock_common.messaging.pace import Pace
 from algodock_common.messaging.records import PUBLISHED, confirmed, quiet_logger, tolerant, whole_message
 from algodock_common.messaging.retry import RetryPolicy
 from algodock_common.messaging.signing import SIGNATURE_HEADER, Signer
-from algodock_common.messaging.topics import LARGEST_LETTER, LOOK_TIMEOUT_S, TopicKeeper
+from algodock_common.messaging.subscriptions import RECONNECT_WAIT_S, Subscriptions, says_away
+from algodock_common.messaging.topics import LARGEST_LETTER, TopicKeeper
 from algodock_common.observability import current_traceparent
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from aiokafka import AIOKafkaConsumer
     from faststream.kafka.message import KafkaMessage
 
     from algodock_common.settings import KafkaSettings, SecretSettings
@@ -39,7 +38,6 @@ log = structlog.get_logger()
 Data = TypeVar("Data", bound=EventData)
 
 WATCH_INTERVAL_S = 2.0
-RECONNECT_WAIT_S = 0.5
 
 
 class Bus:
@@ -77,6 +75,7 @@ class Bus:
         self._connected = asyncio.Event()
         self._last_error: str = "not connected yet"
         self._losses = LossWatch()
+        self._subscriptions = Subscriptions(self._broker)
         self._when_lost: list[Callable[[], Awaitable[None]]] = []
 
     @property
@@ -252,17 +251,13 @@ class Bus:
         Whatever a round raises, the next one comes: a client that lost its broker in an awkward moment raises
         more than its errors (aiokafka asserts that it knows a broker), and nothing else would look again.
         """
-        starting: set[Any] = set()
         to_recover = False
         while True:
             try:
                 made = await self._keeper.ensure()
                 await self._broker.connect()
-                waiting = [s for s in self._broker.subscribers if s not in starting]
-                starting.update(waiting)
-                await asyncio.gather(*(self._start_one(subscriber) for subscriber in waiting))
-                async with asyncio.timeout(LOOK_TIMEOUT_S):
-                    lost = await self._losses.lost(self._keeper.cluster, list(self._consumers()))
+                await self._subscriptions.start()
+                lost = self._losses.lost(self._keeper.cluster, await self._subscriptions.ends())
                 to_recover = to_recover or lost or bool(made and self._connected.is_set())
                 if to_recover:
                     await self._recover()
@@ -274,38 +269,15 @@ class Bus:
                 await asyncio.sleep(WATCH_INTERVAL_S)
             except Exception as error:  # see above
                 if not self._last_error:
-                    log.warning("broker_away", error=repr(error), exc_info=not _says_away(error))
+                    log.warning("broker_away", error=repr(error), exc_info=not says_away(error))
                 self._last_error = f"the broker is away: {error!r}"
                 await asyncio.sleep(RECONNECT_WAIT_S)
-
-    async def _start_one(self, subscriber: Any) -> None:
-        while True:
-            try:
-                await subscriber.start()
-            except Exception as error:  # as in the rounds: it is started again, whatever it was
-                log.warning("subscription_retried", error=repr(error), exc_info=not _says_away(error))
-                with contextlib.suppress(KafkaError, OSError):
-                    await subscriber.stop()
-                await asyncio.sleep(RECONNECT_WAIT_S)
-            else:
-                return
-
-    def _consumers(self, *, broadcast: bool = False) -> Iterator[AIOKafkaConsumer]:
-        for subscriber in self._broker.subscribers:
-            consumer = getattr(subscriber, "consumer", None)
-            if consumer is not None and not (broadcast and getattr(subscriber, "group_id", None)):
-                yield consumer
 
     async def _recover(self) -> None:
         """Read from the start what may have come since, and have published again what was lost.
 
         Groups find their way back by themselves: their broker knows neither them nor their offsets.
         """
-        for consumer in self._consumers(broadcast=True):
-            await consumer.seek_to_beginning(*consumer.assignment())
+        await self._subscriptions.read_from_start()
         for act in self._when_lost:
             await act()
-
-
-def _says_away(error: Exception) -> bool:
-    return isinstance(error, KafkaError | OSError)

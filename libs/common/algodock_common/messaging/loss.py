@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
-    from aiokafka import AIOKafkaConsumer, TopicPartition
+    from aiokafka import TopicPartition
 
 __all__ = ["LossWatch"]
 
@@ -26,20 +26,13 @@ class LossWatch:
     def __init__(self) -> None:
         """It begins knowing nothing, so the first look finds no loss."""
         self._cluster: str | None = None
-        self._ends: dict[TopicPartition, int] = {}
+        self._ends: Mapping[TopicPartition, int] = {}
 
-    async def lost(self, cluster: str | None, consumers: Sequence[AIOKafkaConsumer]) -> bool:
-        """Return whether the broker lost what it had at the last look.
-
-        Raises:
-            aiokafka.errors.KafkaError: the broker does not answer.
-        """
-        ends: dict[TopicPartition, int] = {}
-        for consumer in consumers:
-            ends |= await consumer.end_offsets(consumer.assignment())
+    def lost(self, cluster: str | None, ends: Mapping[TopicPartition, int]) -> bool:
+        """Return whether the broker lost what it had at the last look, by its id and where partitions end now."""
         another = self._cluster is not None and cluster != self._cluster
         shorter = [partition for partition, end in ends.items() if end < self._ends.get(partition, 0)]
-        self._cluster, self._ends = cluster, ends
+        self._cluster, self._ends = cluster, {**self._ends, **ends}
         if another or shorter:
             log.warning("broker_lost_events", another_cluster=another, topics=sorted({one.topic for one in shorter}))
         return another or bool(shorter)
