@@ -175,6 +175,48 @@ async def test_a_program_sees_what_it_was_given_and_writes_to_its_own_two_logs(
     assert one.script.exists(), "by hand it can be run, too"
 
 
+@pytest.mark.parametrize("fake", [True, False])
+async def test_a_paused_program_stays_ended_until_it_is_resumed(fake: bool, make: Maker, tmp_path: Path) -> None:  # noqa: FBT001
+    driver: ProcessDriver = FakeProcesses() if fake else make()
+    await driver.ensure()
+    one = spec(tmp_path, 1)
+    await driver.start(one)
+    before = await running(driver, one.program)
+    await driver.pause(one.program)
+    await driver.pause(one.program)
+    paused = await driver.look(one.program)
+    assert paused is not None
+    assert (paused.state, paused.alive) == ("STOPPED", False)
+    assert set(await driver.look_all()) == {one.program}, "it is known all the while"
+    await driver.resume(one.program)
+    again = await running(driver, one.program)
+    assert again.pid != before.pid
+    await driver.resume(one.program)
+    assert (await running(driver, one.program)).pid == again.pid
+    await driver.stop(one.program)
+    await driver.pause(one.program)
+    await driver.resume(one.program)
+    assert await driver.look(one.program) is None, "what was stopped for good is not brought back"
+
+
+async def test_what_was_paused_is_so_for_the_next_deployer(make: Maker, tmp_path: Path) -> None:
+    first = make()
+    await first.ensure()
+    one = spec(tmp_path, 1)
+    await first.start(one)
+    await running(first, one.program)
+    await first.pause(one.program)
+    await first.close()
+    second = make()
+    await second.ensure()
+    await asyncio.sleep(0.5)
+    seen = await second.look(one.program)
+    assert seen is not None
+    assert seen.state == "STOPPED"
+    await second.resume(one.program)
+    assert await running(second, one.program)
+
+
 async def test_a_killed_program_comes_back(driver: ProcessDriver, tmp_path: Path) -> None:
     one = spec(tmp_path, 1)
     await driver.start(one)

@@ -93,7 +93,9 @@ def create_app(settings: Settings) -> FastAPI:
             heartbeat_url=f"{settings.peers.registry_url}/heartbeat",
         ),
     )
-    schedule = Schedule(context, reconcile_every_s=own.deployer_reconcile_interval)
+    schedule = Schedule(
+        context, reconcile_every_s=own.deployer_reconcile_interval, watch_every_s=own.health_check_interval
+    )
     subscribe(bus, context)
 
     @asynccontextmanager

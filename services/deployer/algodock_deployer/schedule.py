@@ -27,11 +27,17 @@ class Schedule:
     """The deployer's loops; at most ``tuning.parallel`` services are worked on at once."""
 
     def __init__(
-        self, context: handlers.Context, *, reconcile_every_s: float = 2.0, clean_every_s: float = 600.0
+        self,
+        context: handlers.Context,
+        *,
+        reconcile_every_s: float = 2.0,
+        clean_every_s: float = 600.0,
+        watch_every_s: float = 10.0,
     ) -> None:
         """Nothing runs before ``start``."""
         self._context = context
         self._reconcile_every_s, self._clean_every_s = reconcile_every_s, clean_every_s
+        self._watch_every_s = watch_every_s
         self._working: dict[UUID, asyncio.Task[None]] = {}
         self._loops: list[asyncio.Task[None]] = []
 
@@ -41,6 +47,7 @@ class Schedule:
             asyncio.create_task(self._claim(), name="claim"),
             asyncio.create_task(self._renew(), name="renew"),
             asyncio.create_task(self._again(handlers.reconcile, self._reconcile_every_s), name="reconcile"),
+            asyncio.create_task(self._again(handlers.watch_health, self._watch_every_s), name="watch"),
             asyncio.create_task(self._again(handlers.clean, self._clean_every_s), name="clean"),
         ]
 

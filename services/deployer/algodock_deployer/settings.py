@@ -33,6 +33,7 @@ class DeployerSettings(BaseSettings):
     deployer_max_source_bytes: int = Field(default=4 * 2**30, gt=0)
     deployer_min_free_bytes: int = Field(default=512 * 2**20, ge=0)
     deployer_reconcile_interval: float = Field(default=2, gt=0)
+    health_check_interval: float = Field(default=10, gt=0, le=300, description="between two looks at /health")
     deployer_sandbox: bool = Field(default=True, description="run strangers' code as another uid, where possible")
     deployer_sandbox_uid: int = Field(default=61_200, ge=1000, description="the builder's; services' come after it")
 

@@ -257,7 +257,7 @@ def make(database: Database, root: Path, environments_root: Path, uv: str) -> Ma
             node=NodeEnvironments(environments), prober=prober, registry=registry, routers=routers, sandbox=sandbox,
             tools=run_tool, folders=folders, node_id=f"node-{root.name}", tuning=tuning or QUICK,
         )  # fmt: skip
-        schedule = Schedule(context, reconcile_every_s=0.5)
+        schedule = Schedule(context, reconcile_every_s=0.5, watch_every_s=0.2)
         schedule.start()
         try:
             yield Deployer(context, store, registry, routers, processes)

@@ -68,6 +68,16 @@ class ChosenDrivers:
             found.update(await one.look_all())
         return found
 
+    async def pause(self, program: str) -> None:
+        """Pause the program, whoever runs it."""
+        for one in self.used.values():
+            await one.pause(program)
+
+    async def resume(self, program: str) -> None:
+        """Start a paused program again, whoever runs it."""
+        for one in self.used.values():
+            await one.resume(program)
+
     async def stop(self, program: str) -> None:
         """End the program, whoever runs it."""
         for one in self.used.values():

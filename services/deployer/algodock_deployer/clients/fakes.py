@@ -61,6 +61,17 @@ class FakeProcesses:
         """Return all programs."""
         return dict(self.programs)
 
+    async def pause(self, program: str) -> None:
+        """End the program."""
+        if program in self.programs:
+            self.programs[program] = Seen(program, "STOPPED")
+
+    async def resume(self, program: str) -> None:
+        """Run it again, as another process."""
+        seen = self.programs.get(program)
+        if seen is not None and not seen.alive:
+            self.programs[program] = Seen(program, "RUNNING", next(self._pids))
+
     async def stop(self, program: str) -> None:
         """Forget the program."""
         self.programs.pop(program, None)

@@ -36,6 +36,7 @@ class Record:
     """What a later deployer must know.
 
     ``ticks`` (since boot) is when the process began and ``boot`` which boot that was: no other is taken for it.
+    A ``paused`` one is not started before somebody resumes it.
     """
 
     program: str
@@ -46,6 +47,7 @@ class Record:
     pid: int = 0
     ticks: int = 0
     boot: str = ""
+    paused: bool = False
 
 
 class KeptProcess:
@@ -88,7 +90,9 @@ class KeptProcess:
                 pid, noted = int(kept.pid_file.read_text(encoding="ascii")), kept.pid_file.stat().st_mtime
                 if os.getpgid(pid) == pid and psutil.Process(pid).create_time() <= noted + 1:
                     kept._note(pid)  # its own
-        if kept.alive:
+        if kept.record.paused:
+            kept._state = "STOPPED"
+        elif kept.alive:
             kept._state, kept._began = "RUNNING", 0.0  # its own; long ago
         return kept
 
@@ -142,6 +146,11 @@ class KeptProcess:
         self._state = "BACKOFF"
         began, self._began = self._began, time.monotonic()
         return None if began is None else time.monotonic() - began
+
+    def pause(self) -> None:
+        """Note, for later deployers too, that it is to be ended and not started again."""
+        self._state, self.record.paused = "STOPPED", True
+        self.save()
 
     def give_up(self) -> None:
         """Note that it is not started any more."""

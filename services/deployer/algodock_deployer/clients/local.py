@@ -96,11 +96,37 @@ class LocalDriver:
         """Return all programs."""
         return {program: kept.seen() for program, kept in self._kept.items()}
 
+    async def pause(self, program: str) -> None:
+        """End the program; its record says that it waits, so that no later deployer starts it either."""
+        kept = self._kept.get(program)
+        if kept is not None:
+            kept.pause()
+            await self._end(kept)
+
+    async def resume(self, program: str) -> None:
+        """Start a paused program again."""
+        kept = self._kept.get(program)
+        if kept is None or not kept.record.paused:
+            return
+        kept.record.paused = False
+        try:
+            kept.spawn()
+        except OSError as error:
+            raise DriverUnavailable(f"{program} does not start: {error}") from error
+        self._keep(kept)
+
     async def stop(self, program: str) -> None:
         """End the program with its whole process group and forget it."""
         kept = self._kept.get(program)
         if kept is None:
             return
+        await self._end(kept)
+        self._kept.pop(program, None)
+        kept.forget()
+
+    async def _end(self, kept: KeptProcess) -> None:
+        """End the process and its group; nobody starts it again."""
+        program = kept.record.program
         keeper = self._keepers.pop(program, None)
         if keeper is not None:
             keeper.cancel()
@@ -112,8 +138,6 @@ class LocalDriver:
                     await ends(kept)
         kept.send(signal.SIGKILL)  # what of its group lives on, or all of it
         await ends(kept)
-        self._kept.pop(program, None)
-        kept.forget()
 
     async def close(self) -> None:
         """Let go of the programs, which go on."""
@@ -150,7 +174,10 @@ class LocalDriver:
                 path.unlink()
                 continue
             log.info("program_found", program=kept.record.program, alive=kept.alive)
-            self._keep(kept)
+            if kept.record.paused:
+                self._kept[kept.record.program] = kept
+            else:
+                self._keep(kept)
 
     def _keep(self, kept: KeptProcess) -> None:
         program = kept.record.program

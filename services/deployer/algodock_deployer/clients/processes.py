@@ -75,6 +75,14 @@ class ProcessDriver(Protocol):
         """Return all programs."""
         ...
 
+    async def pause(self, program: str) -> None:
+        """End the program and keep it ended, ``STOPPED``, until ``resume``; one that is unknown or ended stays so."""
+        ...
+
+    async def resume(self, program: str) -> None:
+        """Start a paused program again; one that runs, or is unknown, is left alone."""
+        ...
+
     async def stop(self, program: str) -> None:
         """End the program (SIGTERM, then SIGKILL after 10 s, to its whole process group) and forget it."""
         ...

@@ -38,6 +38,7 @@ log = structlog.get_logger()
 EXTENSION = "algodock_deployer.supervisor_extension:make_interface"
 GROUP_FILE = "ai-services.ini"
 BAD_NAME, NOT_RUNNING = 10, 70
+PAUSED = frozenset({"STOPPED", "FATAL"})  # EXITED is on its way to the next start
 START_WAIT_S = 15.0
 STOP_WAIT_S = 20.0
 LOOK_EVERY_S = 0.05
@@ -107,6 +108,26 @@ class SupervisorDriver:
         except Fault as fault:
             raise DriverUnavailable(fault.faultString) from fault
         return {seen.program: seen for seen in found}
+
+    async def pause(self, program: str) -> None:
+        """End the program; its file stays, so that it can be started again."""
+        async with asyncio.timeout(STOP_WAIT_S):
+            while (seen := await self.look(program)) is not None and seen.state not in PAUSED:
+                if seen.state != "STOPPING":
+                    with contextlib.suppress(Fault):  # it ended by itself in this moment
+                        await self._rpc.call("supervisor.stopProcess", full_name(program), False)  # noqa: FBT003  # wait
+                await asyncio.sleep(LOOK_EVERY_S)
+
+    async def resume(self, program: str) -> None:
+        """Start a paused program again."""
+        async with self._lock:
+            if not self._file(program).exists():
+                return
+            try:
+                await self._rpc.call("algodock.add", full_name(program))
+            except Fault as fault:
+                msg = f"supervisord refuses {program}: {fault.faultString}"
+                raise DriverUnavailable(msg) from fault
 
     async def stop(self, program: str) -> None:
         """End the program and forget it."""

@@ -30,6 +30,7 @@ __all__ = [
 Health = Literal["healthy", "unhealthy", "unknown"]
 InstancePhase = Literal["starting", "serving", "draining"]
 Action = Literal["start", "stop", "restart", "redeploy", "remove", "rollback"]
+Hold = Literal["", "delay", "stopped"]
 
 IN_PROGRESS: frozenset[ReleaseState] = frozenset({"building", "starting", "checking"})
 """A release that somebody works on; after a crash it is begun anew, each step finding what is done."""
@@ -57,14 +58,25 @@ MOVES: dict[ReleaseState, frozenset[ReleaseState]] = {
 def assess(instances: Sequence[Instance]) -> tuple[ServiceStatus, Health, str]:
     """Return what a service that is meant to run shows, from its serving instances: status, health, and why."""
     serving = [one for one in instances if one.phase == "serving"]
-    down = [one for one in serving if one.seen in {"FATAL", "EXITED", "STOPPED", "UNKNOWN", "gone"}]
+    held = [one for one in serving if one.hold]
+    down = [*held, *(o for o in serving if not o.hold and o.seen in {"FATAL", "EXITED", "STOPPED", "UNKNOWN", "gone"})]
     silent = [one for one in serving if one.reported == "silent" and one not in down]
     if down:
-        by_hand = ", stopped by supervisorctl" if all(one.seen == "STOPPED" for one in down) else ""
-        return "degraded", "unhealthy", f"{len(down)} of {len(serving)} instances do not run{by_hand}"
+        by_hand = ", stopped by supervisorctl" if all(one.seen == "STOPPED" and not one.hold for one in down) else ""
+        why = f": {_held(held)}" if held else ""
+        return "degraded", "unhealthy", f"{len(down)} of {len(serving)} instances do not run{by_hand}{why}"
     if silent:
         return "degraded", "unhealthy", f"{len(silent)} of {len(serving)} instances do not answer"
     return "running", "healthy", ""
+
+
+def _held(held: Sequence[Instance]) -> str:
+    """Say of the instance that is worst off why it waits."""
+    one = max(held, key=lambda one: (one.hold == "stopped", one.exits))
+    if one.hold == "stopped":
+        return f"crash loop, {one.exits} times in a row {one.why}; stopped until a restart or another release"
+    often = f" ({one.exits} times in a row)" if one.exits > 1 else ""
+    return f"{one.why}{often}; it is started again"
 
 
 def may_move(old: ReleaseState, new: ReleaseState) -> bool:
@@ -135,7 +147,8 @@ class Instance:
     """A process of a release that the deployer answers for.
 
     ``epoch`` is the routing epoch at which it began to drain; ``seen`` is its process's state,
-    ``reported`` the registry's word for it.
+    ``reported`` the registry's word for it. ``pid`` runs since ``up_since`` after ``exits`` exits in a row, the last
+    one for the reason ``why``; while it is held, it waits until ``hold_until``, or is not started again at all.
     """
 
     id: UUID
@@ -152,6 +165,12 @@ class Instance:
     epoch: int | None = None
     seen: str = ""
     reported: str = ""
+    pid: int = 0
+    exits: int = 0
+    up_since: datetime | None = None
+    hold: Hold = ""
+    hold_until: datetime | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from algodock_deployer.handlers.reading import (
 from algodock_deployer.handlers.reconciling import begin, reconcile
 from algodock_deployer.handlers.tailing import follow_build, follow_logs
 from algodock_deployer.handlers.turns import take_turn
+from algodock_deployer.handlers.watching import watch_health
 
 __all__ = [
     "Context",
@@ -47,4 +48,5 @@ __all__ = [
     "take_instance",
     "take_push",
     "take_turn",
+    "watch_health",
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from algodock_deployer.domain.modes import Modes
+from algodock_deployer.handlers.vitals import Vitals
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -44,6 +45,7 @@ class Tuning:
     keep_removed_s: float = 7 * 86_400
     max_source_bytes: int = 4 * 2**30
     heartbeat_url: str = ""
+    health_timeout_s: float = 5
 
 
 class DrainBoard:
@@ -109,6 +111,10 @@ class Background:
         task.add_done_callback(lambda _: self._tasks.pop(key, None))
         return True
 
+    def busy(self, key: object) -> bool:
+        """Return whether something runs under ``key``."""
+        return key in self._tasks
+
     async def join(self, key: object) -> None:
         """Wait for what runs under ``key``, however it ends."""
         task = self._tasks.get(key)
@@ -147,3 +153,4 @@ class Context:
     bell: asyncio.Event = field(default_factory=asyncio.Event)
     drains: DrainBoard = field(default_factory=DrainBoard)
     background: Background = field(default_factory=Background)
+    vitals: Vitals = field(default_factory=Vitals)

@@ -8,8 +8,9 @@ import structlog
 
 from algodock_common.events import ServiceCommand
 from algodock_common.identifiers import uuid7
-from algodock_deployer.clients.files import tail
 from algodock_deployer.handlers.draining import start_drains
+from algodock_deployer.handlers.keeping import keep_alive
+from algodock_deployer.handlers.last_words import last_words
 from algodock_deployer.handlers.status import show_status
 from algodock_deployer.repository import Instances, Operations, Releases, Services
 
@@ -42,6 +43,7 @@ async def reconcile(context: Context) -> None:
     seen = await context.processes.look_all()
     await _end_unknown(context, seen)
     await _note_seen(context, instances, seen)
+    await keep_alive(context, instances, seen)
     await start_drains(context)
     await _revive(context, list(services.values()), instances, seen)
 
@@ -66,15 +68,10 @@ async def _note_seen(context: Context, instances: Sequence[Instance], seen: Mapp
         if instance.phase == "serving" and state != instance.seen:
             async with context.database.transaction() as tx:
                 await Instances(tx.session).saw(instance.id, state)
-            touched[instance.service_id] = _last_lines(context, instance) if state in {"FATAL", "EXITED"} else ""
+            touched[instance.service_id] = last_words(context, instance) if state in {"FATAL", "EXITED"} else ""
     for service_id, detail in touched.items():
         async with context.database.transaction() as tx:
             await show_status(tx, service_id, detail)
-
-
-def _last_lines(context: Context, instance: Instance) -> str:
-    lines = tail(context.folders.program_log(instance.program, "stderr"), 5)
-    return "\n".join(line for line in lines if line.strip())
 
 
 async def _revive(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from algodock_deployer.clients.files import link, tail, write_whole
+from algodock_deployer.clients.files import link, write_whole
 from algodock_deployer.clients.registry import LeaseRequest
 from algodock_deployer.clients.tools import PATH
 from algodock_deployer.domain.errors import ProgramFailed
 from algodock_deployer.domain.programs import Limits, ProgramSpec, common_module, ports_module, program_name
 from algodock_deployer.domain.releases import Instance
+from algodock_deployer.handlers.last_words import last_words
 from algodock_deployer.handlers.progress import patiently
 from algodock_deployer.repository import Instances
 
@@ -25,15 +25,12 @@ if TYPE_CHECKING:
     from algodock_deployer.handlers.context import Context
     from algodock_deployer.handlers.progress import Progress
 
-__all__ = ["PROBE_EVERY_S", "abandon", "last_words", "must_run", "start_instances", "write_config"]
+__all__ = ["PROBE_EVERY_S", "abandon", "must_run", "start_instances", "write_config"]
 
 PROBE_EVERY_S = 0.05
 LOOK_EVERY_S = 0.5
 ELSEWHERE_GRACE_S = 5.0
 REFUSED_GRACE_S = 15.0
-LAST_LINES = 8
-_NOISE = re.compile(r"<frozen |\^\^\^")
-_ERROR = re.compile(r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt|Exit|Warning)\b.*")
 
 
 async def start_instances(context: Context, progress: Progress, prepared: Prepared) -> Sequence[Instance]:
@@ -262,16 +259,3 @@ async def _not_elsewhere(context: Context, instance: Instance, pid: int) -> None
         raise ProgramFailed(
             f"the program listens on {bound}, not on {instance.host}:{instance.port}; it must take $HOST and $PORT"
         )
-
-
-def last_words(context: Context, instance: Instance) -> str:
-    """Return the error that a program wrote last and the lines around it; stdout when stderr is empty."""
-    for stream in ("stderr", "stdout"):
-        lines = [line for line in tail(context.folders.program_log(instance.program, stream), 40) if line.strip()]
-        if lines:
-            error = next((line for line in reversed(lines) if _ERROR.match(line)), lines[-1])
-            around = [
-                line for line in lines[-LAST_LINES:] if line != error and "<frozen " not in line and "^^^" not in line
-            ]
-            return "\n".join([error.strip(), *around])
-    return ""

@@ -12,6 +12,7 @@ from algodock_deployer.repository.tables import instances
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Instances"]
 
+_LIFE = ("pid", "exits", "up_since", "hold", "hold_until", "why")
 _COLUMNS = tuple(column for column in instances.c if column.name != "created_at")
 
 
@@ -75,6 +77,15 @@ class Instances:
     async def saw(self, instance_id: UUID, state: str) -> None:
         """Note how the instance's process was last seen."""
         await self._session.execute(sa.update(instances).where(instances.c.id == instance_id).values(seen=state))
+
+    async def now(self) -> datetime:
+        """Return the database's time."""
+        return (await self._session.execute(sa.select(sa.func.now()))).scalar_one()
+
+    async def keep(self, one: Instance) -> None:
+        """Note what is known of an instance's process: its exits, and whether it is held."""
+        statement = sa.update(instances).where(instances.c.id == one.id)
+        await self._session.execute(statement.values({name: getattr(one, name) for name in _LIFE}))
 
     async def reported(self, instance_id: UUID, state: str) -> UUID | None:
         """Note the registry's word for an instance; return its service, None when the instance is not ours."""

@@ -99,6 +99,12 @@ instances = sa.Table(
     sa.Column("epoch", sa.BigInteger),
     sa.Column("seen", sa.Text),
     sa.Column("reported", sa.Text),
+    sa.Column("pid", sa.Integer),
+    sa.Column("exits", sa.Integer),
+    sa.Column("up_since", _time),
+    sa.Column("hold", sa.Text),
+    sa.Column("hold_until", _time),
+    sa.Column("why", sa.Text),
     sa.Column("created_at", _time),
 )
 

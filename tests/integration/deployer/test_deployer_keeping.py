@@ -1,0 +1,107 @@
+"""Programs that keep ending, and programs that live and serve nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from .conftest import eventually
+
+if TYPE_CHECKING:
+    from algodock_deployer.clients.processes import Seen
+
+    from .conftest import Deployer, Maker
+
+POISONED = "import os, sys\nif os.path.exists('poison'): sys.exit('RuntimeError: poisoned')\n"
+SICK = """
+import os, http.server
+class Sick(http.server.BaseHTTPRequestHandler):
+    def send_response(self, code, message=None):
+        super().send_response(500 if os.path.exists("sick") else code, message)
+http.server.BaseHTTPRequestHandler = Sick
+"""
+
+
+async def only(deployer: Deployer) -> Seen:
+    return next(iter((await deployer.processes.look_all()).values()))
+
+
+async def test_a_crash_loop_is_stopped_with_the_last_words_and_a_restart_ends_it(deployer: Deployer) -> None:
+    release = await deployer.live("loops", deployer.program("one", before=POISONED))
+    poison = deployer.context.folders.code("loops", release.id) / "poison"
+    poison.touch()
+    os.kill((await only(deployer)).pid, signal.SIGKILL)
+
+    async def stopped() -> str | None:
+        view = await deployer.service("loops")
+        return view.service.message if "crash loop" in view.service.message else None
+
+    message = await eventually(stopped, 90, "the crash loop to be stopped")
+    assert "times in a row it exited; stopped until a restart or another release" in message
+    assert "RuntimeError: poisoned" in message
+    view = await deployer.service("loops")
+    assert (view.service.status, view.service.health) == ("degraded", "unhealthy")
+    assert (await only(deployer)).state == "STOPPED"
+    last = (await deployer.events("loops"))[-1]
+    assert (last.service_status, last.state) == ("degraded", "live")
+
+    poison.unlink()
+    await deployer.command("loops", "restart")
+    await deployer.status("loops", "running")
+    assert (await deployer.answer("loops"))["version"] == "one"
+
+
+async def test_exits_in_a_row_make_a_pause_that_outlives_the_deployer(make: Maker) -> None:
+    async with make() as first:
+        await first.live("pauses", first.program("one"))
+        killed: set[int] = set()
+        for _ in range(3):  # each once it runs: the manager's own retries are for those that never come up
+
+            async def running() -> int | None:
+                seen = await only(first)
+                one = (await first.service("pauses")).instances[0]
+                known = seen.state == "RUNNING" and one.pid == seen.pid
+                return seen.pid if known and seen.pid not in killed else None
+
+            pid = await eventually(running, 30, "the program runs and is known to")
+            killed.add(pid)
+            os.kill(pid, signal.SIGKILL)
+
+        async def held() -> bool | None:
+            one = (await first.service("pauses")).instances[0]
+            return (one.hold == "delay" and one.exits == 3 and (await only(first)).state == "STOPPED") or None
+
+        await eventually(held, 20, "the third exit to be followed by a pause")
+        assert "(3 times in a row); it is started again" in (await first.service("pauses")).service.message
+        ids = first.ids
+    async with make(first.registry) as second:
+        second.ids = ids
+        await second.status("pauses", "running", seconds=20)
+        assert (await second.answer("pauses"))["version"] == "one"
+
+
+async def test_a_process_that_lives_and_is_not_healthy_is_started_again(deployer: Deployer) -> None:
+    files = deployer.program("one", before=SICK) | {"algodock.yaml": "timeout: 1\n"}
+    release = await deployer.live("sick", files)
+    before = (await only(deployer)).pid
+    await asyncio.sleep(1)  # well, as the watch sees it: /health answers
+    sick = deployer.context.folders.code("sick", release.id) / "sick"
+    sick.touch()
+
+    async def ended() -> bool | None:
+        return (await only(deployer)).pid != before or None
+
+    await eventually(ended, 30, "the process to be ended")
+    sick.unlink()
+    await deployer.status("sick", "running")
+
+    async def again() -> bool | None:
+        seen = await only(deployer)
+        return (seen.alive and seen.pid != before) or None
+
+    await eventually(again, 30, "another process to run")
+    one = (await deployer.service("sick")).instances[0]
+    assert "its process lived and did not answer as healthy" in one.why
+    assert "GET /health: answered 500" in one.why
