@@ -43,7 +43,7 @@ async def test_a_crash_loop_is_stopped_with_the_last_words_and_a_restart_ends_it
     assert "RuntimeError: poisoned" in message
     view = await deployer.service("loops")
     assert (view.service.status, view.service.health) == ("degraded", "unhealthy")
-    assert (await only(deployer)).state == "STOPPED"
+    assert not (await only(deployer)).alive
     last = (await deployer.events("loops"))[-1]
     assert (last.service_status, last.state) == ("degraded", "live")
 

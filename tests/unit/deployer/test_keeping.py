@@ -59,7 +59,8 @@ def test_a_process_that_lived_long_has_ended_the_row() -> None:
 def test_a_manager_that_gave_up_has_seen_four_exits() -> None:
     after, act = after_look(ONE, "FATAL", 0, NOW)
     assert (after.exits, after.hold, after.hold_until, act) == (4, "delay", NOW + delay_after(4), "pause")
-    after, act = after_look(replace(ONE, exits=4), "FATAL", 0, NOW)
+    assert after_look(replace(ONE, exits=4), "FATAL", 0, NOW)[0].exits == 5
+    after, act = after_look(replace(ONE, exits=5), "FATAL", 0, NOW)
     assert (after.hold, act) == ("stopped", "pause")
 
 

@@ -21,7 +21,7 @@ CRASH_LOOP = 6
 """Exits in a row after which nobody believes any more that the next start will be better."""
 
 GAVE_UP = 4
-"""Exits that stand behind the manager's own giving up: a start and three more tries."""
+"""Exits that stand behind the manager's own giving up, a start and three more tries; some may have been counted."""
 
 STABLE = timedelta(seconds=60)
 """A process that lived this long has ended the row."""
@@ -46,7 +46,7 @@ def after_look(
     if one.hold:
         return _held(one, now, pid=pid if alive else 0)
     if state == "FATAL":
-        return _again(one, one.exits + GAVE_UP, ended, now)
+        return _again(one, max(one.exits + 1, GAVE_UP), ended, now)
     if alive:
         return _living(one, pid, now, ailment, ended)
     # Stopped by hand: its next process is a first one. Whatever else is on its way to another state.
