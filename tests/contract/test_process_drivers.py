@@ -214,7 +214,7 @@ async def test_what_was_paused_is_so_for_the_next_deployer(make: Maker, tmp_path
     assert seen is not None
     assert seen.state == "STOPPED"
     await second.resume(one.program)
-    assert await running(second, one.program)
+    assert (await running(second, one.program)).alive
 
 
 async def test_a_killed_program_comes_back(driver: ProcessDriver, tmp_path: Path) -> None:
