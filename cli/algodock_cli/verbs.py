@@ -43,6 +43,7 @@ VERBS = {
     "deploy": Verb(f"{_CLIENT}.deploy", _ALGORITHMS),
     "services": Verb(f"{_CLIENT}.services", _ALGORITHMS),
     "releases": Verb(f"{_CLIENT}.releases", _ALGORITHMS),
+    "timeline": Verb(f"{_CLIENT}.timeline", _ALGORITHMS),
     "build-log": Verb(f"{_CLIENT}.build_log", _ALGORITHMS),
     "predict": Verb(f"{_CLIENT}.predict", _ALGORITHMS),
     "task": Verb(f"{_CLIENT}.task", _ALGORITHMS, group=True),

@@ -54,6 +54,7 @@ async def known(server_environment: dict[str, str], tmp_path_factory: pytest.Tem
         ("POST", "/services/restart/{id}", None, 202, {"success", "service_id", "status"}),
         ("POST", "/services/redeploy/{id}", None, 202, {"success", "service_id", "status"}),
         ("POST", "/services/batch", {"action": "restart", "all": True}, 202, {"success", "batch_id"}),
+        ("GET", "/services/timeline/{id}?limit=7", None, 200, {"service_id", "entries", "next"}),
         ("GET", "/services/releases/{id}", None, 200, {"releases"}),
         ("POST", "/services/rollback/{id}", None, 202, {"success"}),
         ("POST", "/services/rollback/{id}", {"release_id": "{release}"}, 202, {"success"}),

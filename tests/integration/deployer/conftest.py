@@ -118,9 +118,14 @@ class Deployer:
         await handlers.take_push(self.context, Event.of(code, source="/test"))
         return commit
 
-    async def command(self, name: str, action: str, **arguments: str) -> UUID:
+    async def command(self, name: str, action: str, *, actor: str = "", **arguments: str) -> UUID:
         command = ServiceCommand(
-            operation_id=uuid7(), algorithm_id=self.ids[name], algorithm=name, action=action, arguments=arguments
+            operation_id=uuid7(),
+            algorithm_id=self.ids[name],
+            algorithm=name,
+            action=action,
+            arguments=arguments,
+            actor=actor,
         )
         await handlers.take_command(self.context, Event.of(command, source="/test"))
         return command.operation_id

@@ -104,6 +104,10 @@ class Peers:
             found = await self.fleet.standing(body["ids"])
             return {"operations": [{"id": str(one), "state": s, "reason": r} for one, (s, r) in found.items()]}
 
+        @app.get("/internal/services/{service_id}/timeline", dependencies=inside)
+        async def timeline(service_id: UUID, limit: int) -> dict[str, Any]:
+            return {"service_id": str(service_id), "name": "x", "entries": [{"number": limit}], "next": None}
+
         @app.get("/internal/groups", dependencies=inside)
         async def groups() -> dict[str, Any]:
             return {"groups": await self.fleet.groups()}

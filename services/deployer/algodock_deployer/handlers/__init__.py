@@ -15,6 +15,7 @@ from algodock_deployer.handlers.reading import (
     find_services,
     log_lines,
     releases_of,
+    timeline_of,
 )
 from algodock_deployer.handlers.reconciling import begin, reconcile
 from algodock_deployer.handlers.tailing import follow_build, follow_logs
@@ -48,5 +49,6 @@ __all__ = [
     "take_instance",
     "take_push",
     "take_turn",
+    "timeline_of",
     "watch_health",
 ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from algodock_deployer.repository import Instances, Releases, Services
+from algodock_deployer.repository import Instances, Releases, Services, Timeline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +43,8 @@ async def clean(context: Context) -> None:
         for release_id in ended:
             if release_id not in present:
                 await _clean_release(context, service.name, release_id)
+    async with context.database.transaction() as tx:
+        await Timeline(tx.session).trim(keep=context.tuning.keep_timeline)
     async with context.database.read() as session:
         used = set(await Releases(session).environments_in_use())
     await asyncio.to_thread(_clean_environments, context.folders.environments, used)

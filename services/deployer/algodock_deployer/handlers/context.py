@@ -42,6 +42,7 @@ class Tuning:
     routers_wait_s: float = 5
     patience_s: float = 30
     keep_releases: int = 5
+    keep_timeline: int = 1000
     keep_removed_s: float = 7 * 86_400
     max_source_bytes: int = 4 * 2**30
     heartbeat_url: str = ""

@@ -12,11 +12,12 @@ from algodock_common.observability import span
 from algodock_deployer.domain.errors import CommandRefused, ReleaseNotFound
 from algodock_deployer.domain.plan import limits_of
 from algodock_deployer.domain.releases import ENDED_RELEASES, STARTABLE, changed
+from algodock_deployer.domain.timeline import done
 from algodock_deployer.handlers.cleaning import unlink_service
 from algodock_deployer.handlers.draining import drain_all
 from algodock_deployer.handlers.progress import Progress, passes
 from algodock_deployer.handlers.rollout import deploy, roll_out, stop_serving
-from algodock_deployer.repository import Instances, Operations, Releases, Services
+from algodock_deployer.repository import Instances, Operations, Releases, Services, Timeline
 
 if TYPE_CHECKING:
     from algodock_deployer.domain.releases import Operation, Release, Service
@@ -58,7 +59,7 @@ async def _do(context: Context, service: Service, operation: Operation) -> None:
     release = await _target(context, service, operation)
     if operation.action == "start" and await _serves(context, service):
         return
-    await _again(context, service, release)
+    await _again(context, service, release, operation.actor)
 
 
 async def _stop(context: Context, service: Service, *, remove: bool) -> None:
@@ -90,7 +91,7 @@ async def _replace(context: Context, service: Service, operation: Operation) -> 
     if found.phase != "serving":
         return
     try:
-        await _again(context, service, await _target(context, service, operation))
+        await _again(context, service, await _target(context, service, operation), operation.actor)
     except BaseException:
         context.drains.calm(found.id)
         raise
@@ -112,7 +113,7 @@ async def _redeploy(context: Context, service: Service, operation: Operation) ->
             newest = await releases.newest(service.id)
             if newest is None:
                 raise ReleaseNotFound(f"{service.name} has no release yet; push its code")
-            release = await releases.again(newest, operation.id, operation.traceparent)
+            release = await releases.again(newest, operation.id, operation.actor, operation.traceparent)
             tx.emit(changed(service, release))
     if release.state not in ENDED_RELEASES:
         await deploy(context, service, release)
@@ -167,14 +168,16 @@ async def _serves(context: Context, service: Service) -> bool:
     return bool(serving) and all(one.program in seen and seen[one.program].alive for one in serving)
 
 
-async def _again(context: Context, service: Service, release: Release) -> None:
+async def _again(context: Context, service: Service, release: Release, actor: str) -> None:
     """Start a release that was live before, beside whatever serves, and give it the traffic."""
     async with context.database.transaction() as tx:
         services = Services(tx.session)
         if not service.serving:
             service = await services.update(service.id, status="starting", message="")
         release = await Releases(tx.session).begin_again(release.id)
-    await roll_out(context, Progress(context, service, release))
+    progress = Progress(context, service, release)
+    progress.actor = actor
+    await roll_out(context, progress)
 
 
 async def _finish(context: Context, service_id: UUID, operation: Operation, reason: str) -> None:
@@ -183,17 +186,21 @@ async def _finish(context: Context, service_id: UUID, operation: Operation, reas
         services = Services(tx.session)
         await Operations(tx.session).finish(operation.id, reason=reason)
         service = await services.locked(service_id)
-        if service is None or not reason:
+        if service is None:
+            return
+        live = await Releases(tx.session).get(service.live_release_id) if service.live_release_id else None
+        detail = reason or str(operation.arguments.get("reason") or "")
+        await Timeline(tx.session).note(
+            service_id, done(operation.action), actor=operation.actor, ok=not reason, release=live, detail=detail
+        )
+        if not reason:
             return
         message = f"{operation.action}: {reason}"
         if service.serving:
             service = await services.update(service_id, message=message)
         else:
             service = await services.update(service_id, status="failed", message=message)
-        release = await Releases(tx.session).get(service.live_release_id) if service.live_release_id else None
-        if release is not None:
+        if live is not None:
             serving = [one.id for one in await Instances(tx.session).of_service(service_id) if one.phase == "serving"]
-            tx.emit(
-                changed(service, release, serving=service.serving, instances=serving, limits=limits_of(release.plan))
-            )
+            tx.emit(changed(service, live, serving=service.serving, instances=serving, limits=limits_of(live.plan)))
     log.info("operation_failed", algorithm=service.name, action=operation.action, reason=reason)

@@ -13,11 +13,12 @@ from algodock_common.observability import span
 from algodock_common.outages import is_infrastructure
 from algodock_deployer.clients.tools import BuildLog
 from algodock_deployer.domain.releases import changed, may_move
-from algodock_deployer.repository import Releases, Services
+from algodock_deployer.repository import Releases, Services, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from algodock_common.database import Transaction
     from algodock_common.events import ReleaseState, ServiceStatus
     from algodock_deployer.domain.releases import Release, Service
     from algodock_deployer.handlers.context import Context
@@ -44,6 +45,9 @@ class Progress:
         self.moves = may_move(release.state, "building")
         self.log = BuildLog(context.folders.build_log(release.id))
         self.detail = ""
+        self.actor = release.pusher
+        self._stage: ReleaseState | None = None
+        self._begun = asyncio.get_running_loop().time()
 
     @asynccontextmanager
     async def step(self, name: str, state: ReleaseState) -> AsyncIterator[None]:
@@ -61,6 +65,7 @@ class Progress:
         before, self.detail = self.detail, ""
         async with self.context.database.transaction() as tx:
             releases = Releases(tx.session)
+            await self._tell(tx, state, before)
             if not self.moves or state == self.release.state:
                 self.release = await releases.begin_step(self.release.id, name, before)
                 return
@@ -71,6 +76,16 @@ class Progress:
             self.service = service or self.service
             self.release = await releases.begin_step(self.release.id, name, before, state=state)
             tx.emit(changed(self.service, self.release))
+
+    async def _tell(self, tx: Transaction, state: ReleaseState, detail: str) -> None:
+        """Write the milestone that lies behind, if one does, into the service's timeline."""
+        took = f"{asyncio.get_running_loop().time() - self._begun:.1f} s"
+        timeline, was, self._stage = Timeline(tx.session), self._stage, state
+        if self.moves and was == "building" != state:
+            await timeline.note(self.service.id, "built", actor=self.actor, release=self.release, detail=took)
+        if self.release.step == "probe":
+            said = f"{took}: {detail}" if detail else took
+            await timeline.note(self.service.id, "probed", actor=self.actor, release=self.release, detail=said)
 
 
 def passes(error: Exception) -> bool:

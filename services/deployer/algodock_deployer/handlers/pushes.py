@@ -9,7 +9,7 @@ import structlog
 from algodock_common.database import accept_once
 from algodock_common.observability import current_traceparent
 from algodock_deployer.domain.releases import changed
-from algodock_deployer.repository import Releases, Services
+from algodock_deployer.repository import Releases, Services, Timeline
 
 if TYPE_CHECKING:
     from algodock_common.events import CodePushed, Event
@@ -49,8 +49,13 @@ async def take_push(context: Context, event: Event[CodePushed]) -> None:
         if not service.serving:
             desired = "stopped" if service.desired == "removed" else service.desired
             service = await services.update(service.id, status="building", desired=desired, message="")
+        timeline = Timeline(tx.session)
         for old in superseded:
             tx.emit(changed(service, old))
+            await timeline.note(service.id, "superseded", actor=code.pusher, release=old, detail=reason)
+        branch = code.ref.removeprefix("refs/heads/")
+        said = f"{branch}: {code.message}".rstrip(": ")
+        await timeline.note(service.id, "pushed", actor=code.pusher, release=release, detail=said)
         tx.emit(changed(service, release))
     log.info("release_queued", algorithm=code.algorithm, commit=code.commit, release=str(release.id))
     context.bell.set()

@@ -10,13 +10,14 @@ from uuid import UUID
 from algodock_common.errors import NotFound
 from algodock_deployer.clients.files import tail
 from algodock_deployer.domain.errors import ReleaseNotFound, ServiceNotFound
-from algodock_deployer.repository import Instances, Operations, Releases, Services
+from algodock_deployer.repository import Instances, Operations, Releases, Services, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from algodock_deployer.domain.releases import Instance, Operation, Release, Service
+    from algodock_deployer.domain.timeline import Entry
     from algodock_deployer.handlers.context import Context
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "log_lines",
     "log_paths",
     "releases_of",
+    "timeline_of",
 ]
 
 Stream = Literal["stdout", "stderr", "all"]
@@ -106,6 +108,22 @@ async def releases_of(context: Context, name: str, *, commit: str | None, limit:
         if service is None:
             raise ServiceNotFound(f"there is no service {name!r}")
         return await Releases(session).of_service(service.id, commit=commit, limit=limit)
+
+
+async def timeline_of(
+    context: Context, name: str, *, limit: int, before: int | None
+) -> tuple[Service, Sequence[Entry], bool]:
+    """Return a service, what happened to it, newest first, and whether there is more.
+
+    Raises:
+        ServiceNotFound: there is no such service; one that was removed is still there for its timeline.
+    """
+    async with context.database.read() as session:
+        service = await Services(session).find(name)
+        if service is None:
+            raise ServiceNotFound(f"there is no service {name!r}")
+        entries = await Timeline(session).of(service.id, limit=limit + 1, before=before)
+    return service, entries[:limit], len(entries) > limit
 
 
 async def find_release(context: Context, release_id: UUID) -> ReleaseView:

@@ -17,7 +17,7 @@ from algodock_deployer.handlers.progress import Progress, passes
 from algodock_deployer.handlers.proving import prove
 from algodock_deployer.handlers.starting import abandon, start_instances
 from algodock_deployer.handlers.switching import switch
-from algodock_deployer.repository import Instances, Releases, Services
+from algodock_deployer.repository import Instances, Releases, Services, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,6 +138,9 @@ async def _failed(context: Context, progress: Progress, detail: str) -> None:
         services, releases = Services(tx.session), Releases(tx.session)
         service = await services.locked(progress.service.id)
         progress.release = await releases.end_step(progress.release.id, progress.detail, state="failed", reason=reason)
+        await Timeline(tx.session).note(
+            progress.service.id, "failed", actor=progress.actor, ok=False, release=progress.release, detail=reason
+        )
         if service is None:
             return
         if not service.serving:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from algodock_deployer.domain.plan import limits_of
 from algodock_deployer.domain.releases import assess, changed
-from algodock_deployer.repository import Instances, Releases, Services
+from algodock_deployer.repository import Instances, Releases, Services, Timeline
 
 if TYPE_CHECKING:
     from algodock_common.database import Transaction
@@ -33,7 +33,11 @@ async def show_status(tx: Transaction, service_id: UUID, detail: str = "") -> No
         message = f"{message}: {detail}"
     if (status, health) == (service.status, service.health) and (not detail or message == service.message):
         return
+    was = service.status
     service = await services.update(service_id, status=status, health=health, message=message)
+    if "degraded" in {was, status} and was != status:
+        kind = "degraded" if status == "degraded" else "recovered"
+        await Timeline(tx.session).note(service_id, kind, actor="deployer", ok=kind == "recovered", detail=message)
     release = await Releases(tx.session).get(service.live_release_id) if service.live_release_id else None
     if release is not None and release.state == "live":
         tx.emit(changed(service, release, instances=serving, limits=limits_of(release.plan)))

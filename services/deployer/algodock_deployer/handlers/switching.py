@@ -11,7 +11,7 @@ from algodock_deployer.clients.files import link
 from algodock_deployer.domain.releases import changed
 from algodock_deployer.handlers.documents import publish_documents
 from algodock_deployer.handlers.starting import write_config
-from algodock_deployer.repository import Instances, Releases, Services
+from algodock_deployer.repository import Instances, Releases, Services, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +44,11 @@ async def switch(context: Context, progress: Progress, prepared: Prepared, insta
             )  # fmt: skip
             tx.emit(changed(service, release, instances=new, limits=prepared.plan.manifest.limits()))
             gone = before.live_release_id if before else None
+            served = await releases.get(gone) if gone is not None and gone != release.id else None
+            detail = f"from {served.commit[:10]} to {release.commit[:10]}" if served else f"{len(new)} instances"
+            await Timeline(tx.session).note(
+                service.id, "switched", actor=progress.actor, release=release, detail=detail
+            )
             if gone is not None and gone != release.id:
                 replaced = await releases.get(gone)
                 if replaced is not None and replaced.state == "live":

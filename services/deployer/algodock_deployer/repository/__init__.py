@@ -5,5 +5,6 @@ from algodock_deployer.repository.instances import Instances
 from algodock_deployer.repository.operations import Operations
 from algodock_deployer.repository.releases import Releases
 from algodock_deployer.repository.services import Services
+from algodock_deployer.repository.timeline import Timeline
 
-__all__ = ["Groups", "Instances", "Operations", "Releases", "Services"]
+__all__ = ["Groups", "Instances", "Operations", "Releases", "Services", "Timeline"]

@@ -37,9 +37,13 @@ class Releases:
         """Use ``session``."""
         self._session = session
 
-    async def again(self, release: Release, release_id: UUID, traceparent: str | None) -> Release:
+    async def again(self, release: Release, release_id: UUID, pusher: str, traceparent: str | None) -> Release:
         """Queue a release of the same commit under an id of the caller's; repeated, it is the same one."""
-        values = {name: getattr(release, name) for name in _PUSHED} | {"id": release_id, "traceparent": traceparent}
+        values = {name: getattr(release, name) for name in _PUSHED} | {
+            "id": release_id,
+            "pusher": pusher,
+            "traceparent": traceparent,
+        }
         statement = insert(releases).values(values).on_conflict_do_nothing(index_elements=["id"])
         await self._session.execute(statement)
         return _release((await self._session.execute(sa.select(*_COLUMNS).where(releases.c.id == release_id))).one())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-__all__ = ["builds", "claims", "instances", "operations", "releases", "service_groups", "services"]
+__all__ = ["builds", "claims", "instances", "operations", "releases", "service_groups", "services", "timeline"]
 
 metadata = sa.MetaData()
 _time = sa.DateTime(timezone=True)
@@ -106,6 +106,20 @@ instances = sa.Table(
     sa.Column("hold_until", _time),
     sa.Column("why", sa.Text),
     sa.Column("created_at", _time),
+)
+
+timeline = sa.Table(
+    "service_timeline",
+    metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True),
+    sa.Column("service_id", sa.Uuid),
+    sa.Column("at", _time),
+    sa.Column("kind", sa.Text),
+    sa.Column("ok", sa.Boolean),
+    sa.Column("actor", sa.Text),
+    sa.Column("release_id", sa.Uuid),
+    sa.Column("commit", sa.Text),
+    sa.Column("detail", sa.Text),
 )
 
 operations = sa.Table(

@@ -80,3 +80,16 @@ def test_groups_are_made_changed_and_listed(fake: FakeGateway, run: Run) -> None
         {"remove": ["ocr", "edges"]}, {"add": ["ocr"]}, {"name": "eyes"},
     ]  # fmt: skip
     assert run("group", "remove", "vision").output.strip() == "vision is removed"
+
+
+def test_a_timeline_reads_from_the_oldest_and_says_what_failed(fake: FakeGateway, run: Run) -> None:
+    entry = {"at": "2026-11-22T18:00:00.123Z", "kind": "pushed", "ok": True, "actor": "ann", "commit": "c" * 40}
+    entries = [
+        {**entry, "number": 9, "kind": "rolled back", "ok": False, "detail": "no release before"},
+        {**entry, "number": 8, "detail": "main: better"},
+    ]
+    fake.answer("GET /api/v1/services/timeline/echo", {"entries": entries, "next": 8})
+    lines = run("timeline", "echo", "-n", "2").output.splitlines()
+    assert "pushed" in lines[1]
+    assert "not rolled back" in lines[2]
+    assert "limit=2" in fake.asked[0].path

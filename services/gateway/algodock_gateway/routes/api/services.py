@@ -130,6 +130,18 @@ def _add_logs(router: APIRouter, services: Services, algorithms: Algorithms, rel
         path = f"/internal/services/{algorithm.name}/logs"
         return Relayed(relay, deployer, path, query=query, timeout_s=FOLLOW_S if follow else 30)
 
+    @router.get("/timeline/{name_or_id}", response_class=Response)
+    async def timeline(
+        name_or_id: str,
+        _: Caller,
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+        before: Annotated[int | None, Query(ge=1, description="`next` of the answer before")] = None,
+    ) -> Response:
+        """Tell what happened to a service, newest first: pushed, built, probed, switched, restarted, and by whom."""
+        algorithm = await algorithms.find(name_or_id)
+        path = f"/internal/services/{algorithm.id}/timeline"
+        return Relayed(relay, deployer, path, query={"limit": limit, "before": before})
+
     @router.get("/build-log/{name_or_id}", response_class=PlainTextResponse)
     async def build_log(
         name_or_id: str,
