@@ -55,6 +55,7 @@ VERBS = {
     "redeploy": Verb(f"{_CLIENT}.lifecycle", _ALGORITHMS, function="redeploy"),
     "remove": Verb(f"{_CLIENT}.lifecycle", _ALGORITHMS, function="remove"),
     "group": Verb(f"{_CLIENT}.group", _ALGORITHMS, group=True),
+    "scale": Verb(f"{_CLIENT}.scale", _ALGORITHMS),
     "rollback": Verb(f"{_CLIENT}.rollback", _ALGORITHMS),
     "register": Verb(f"{_CLIENT}.register", _ALGORITHMS),
     "login": Verb(f"{_CLIENT}.login", _ALGORITHMS),

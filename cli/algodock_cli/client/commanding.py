@@ -12,7 +12,7 @@ from algodock_cli.failures import CommandFailed
 
 __all__ = ["Action", "command"]
 
-Action = Literal["start", "stop", "restart", "remove", "rollback"]
+Action = Literal["start", "stop", "restart", "remove", "rollback", "scale"]
 Service = dict[str, Any]
 
 _LOOK_S = 0.2
@@ -40,7 +40,7 @@ def command(
     end = time.monotonic() + timeout_s
     while True:
         now = _service(platform, name)
-        if _SHOWS[action](before, now):
+        if _shows(action, body)(before, now):
             return now
         said = str(now.get("message") or "")
         failed = now["status"] == "failed" and action != "stop"
@@ -69,6 +69,14 @@ def _has_new_instances(before: Service, now: Service) -> bool:
 
 def _instances(service: Service) -> set[str]:
     return {instance["instance_id"] for instance in service.get("instances") or []}
+
+
+def _shows(action: Action, body: dict[str, Any] | None) -> Callable[[Service, Service], bool]:
+    """Return what tells from the service before and now that the command is done."""
+    if action == "scale":
+        wanted = (body or {})["instances"]
+        return lambda _, now: now["status"] == "stopped" or len(_instances(now)) == wanted
+    return _SHOWS[action]
 
 
 _SHOWS: dict[Action, Callable[[Service, Service], bool]] = {

@@ -118,7 +118,7 @@ class Deployer:
         await handlers.take_push(self.context, Event.of(code, source="/test"))
         return commit
 
-    async def command(self, name: str, action: str, *, actor: str = "", **arguments: str) -> UUID:
+    async def command(self, name: str, action: str, *, actor: str = "", **arguments: str | int) -> UUID:
         command = ServiceCommand(
             operation_id=uuid7(),
             algorithm_id=self.ids[name],

@@ -197,6 +197,18 @@ async def test_rollback_and_removal_are_commands(gateway: Gateway) -> None:
     assert seen == {"rollback": {"release_id": release}, "remove": {}}
 
 
+async def test_scaling_is_a_command_and_a_number_that_cannot_be_is_422(gateway: Gateway) -> None:
+    name, _ = await gateway.algorithm()
+    for wrong in ({"instances": 0}, {"instances": 65}, {"instances": "many"}, {"instance": 2}, {}):
+        assert (await gateway.api.post(f"/api/v1/services/scale/{name}", json=wrong)).status_code == 422
+    got = await gateway.api.post(f"/api/v1/services/scale/{name}", json={"instances": 3})
+    assert (got.status_code, got.json()["success"]) == (202, True)
+    async with asyncio.timeout(30):
+        while (command := await gateway.commands.get()).algorithm != name:
+            pass
+    assert (command.action, command.arguments) == ("scale", {"instances": 3})
+
+
 async def test_the_unknown_is_404_and_the_never_deployed_too(gateway: Gateway) -> None:
     name, _ = await gateway.algorithm(deployed=False)
     for path in ("status", "start", "stop"):

@@ -21,8 +21,10 @@ class ServiceCommand(EventData):
     operation_id: UUID
     algorithm_id: UUID
     algorithm: AlgorithmName
-    action: Literal["start", "stop", "restart", "redeploy", "remove", "rollback"]
-    arguments: dict[str, Any] = Field(default_factory=dict, description="rollback: release_id; restart: instance_id")
+    action: Literal["start", "stop", "restart", "redeploy", "remove", "rollback", "scale"]
+    arguments: dict[str, Any] = Field(
+        default_factory=dict, description="rollback: release_id; restart: instance_id; scale: instances"
+    )
     actor: str = ""
 
     def subject(self) -> str:

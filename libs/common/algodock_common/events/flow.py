@@ -78,7 +78,7 @@ FLOW: tuple[Step, ...] = (
         "algorithm",
         ("gateway",),
         ("deployer",),
-        summary="start, stop, restart, remove or roll back a service",
+        summary="start, stop, restart, scale, remove or roll back a service",
     ),
     Step(
         "deploy",

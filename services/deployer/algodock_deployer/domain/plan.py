@@ -55,6 +55,10 @@ class Plan(BaseModel):
         """Return whether the old instances must go before the new ones can come."""
         return self.manifest.strategy == "recreate" or self.manifest.port is not None
 
+    def instances(self, wanted: int | None) -> int:
+        """Return how many run: as many as were asked for, else as the manifest says; on a pinned port one."""
+        return 1 if self.manifest.port is not None else wanted or self.manifest.instances
+
     def argv(self, programs: Interpreters, host: str, port: int) -> list[str]:
         """Return the command of one instance."""
         if self.kind == "asgi":

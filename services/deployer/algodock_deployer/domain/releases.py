@@ -29,7 +29,7 @@ __all__ = [
 
 Health = Literal["healthy", "unhealthy", "unknown"]
 InstancePhase = Literal["starting", "serving", "draining"]
-Action = Literal["start", "stop", "restart", "redeploy", "remove", "rollback"]
+Action = Literal["start", "stop", "restart", "redeploy", "remove", "rollback", "scale"]
 Hold = Literal["", "delay", "stopped"]
 
 IN_PROGRESS: frozenset[ReleaseState] = frozenset({"building", "starting", "checking"})
@@ -89,7 +89,7 @@ class Service:
     """An algorithm's service: ``desired`` is what was asked for, ``status`` what was last seen.
 
     ``number`` is small and its own for ever (its uid is made from it); ``live_release_id`` is the
-    release that serves, or that a start brings back.
+    release that serves, or that a start brings back; ``instances`` how many were asked for.
     """
 
     id: UUID
@@ -104,6 +104,7 @@ class Service:
     group: str | None
     created_at: datetime
     updated_at: datetime
+    instances: int | None = None
 
     @property
     def serving(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a person asked for, done: start, stop, restart, remove, roll back."""
+"""What a person asked for, done: start, stop, restart, remove, roll back, scale."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from algodock_deployer.handlers.cleaning import unlink_service
 from algodock_deployer.handlers.draining import drain_all
 from algodock_deployer.handlers.progress import Progress, passes
 from algodock_deployer.handlers.rollout import deploy, roll_out, stop_serving
+from algodock_deployer.handlers.scaling import scale
 from algodock_deployer.repository import Instances, Operations, Releases, Services, Timeline
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ async def _do(context: Context, service: Service, operation: Operation) -> None:
         return
     if operation.action == "redeploy":
         await _redeploy(context, service, operation)
+        return
+    if operation.action == "scale":
+        await scale(context, service, operation)
         return
     if "instance_id" in operation.arguments:
         await _replace(context, service, operation)

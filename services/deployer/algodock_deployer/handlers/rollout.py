@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from algodock_deployer.handlers.building import Prepared
     from algodock_deployer.handlers.context import Context
 
-__all__ = ["LOG_TYPE", "deploy", "roll_out", "stop_serving"]
+__all__ = ["LOG_TYPE", "deploy", "roll_out", "stop_serving", "sweep"]
 
 log = structlog.get_logger()
 LOG_TYPE = "text/plain; charset=utf-8"
@@ -59,7 +59,7 @@ async def roll_out(context: Context, progress: Progress) -> None:
     Raises:
         AlgoDockError: why not; nothing of the try is left.
     """
-    await _sweep(context, progress)
+    await sweep(context, progress)
     with span("build"):
         prepared = await prepare(context, progress)
     recreated = False
@@ -105,7 +105,7 @@ async def stop_serving(context: Context, service_id: UUID, *, desired: str) -> N
             tx.emit(changed(service, release, serving=False))
 
 
-async def _sweep(context: Context, progress: Progress) -> None:
+async def sweep(context: Context, progress: Progress) -> None:
     """End what an earlier try of this service left in the middle: a crash may have come anywhere."""
     async with context.database.read() as session:
         left = [one for one in await Instances(session).of_service(progress.service.id) if one.phase == "starting"]

@@ -33,8 +33,10 @@ ELSEWHERE_GRACE_S = 5.0
 REFUSED_GRACE_S = 15.0
 
 
-async def start_instances(context: Context, progress: Progress, prepared: Prepared) -> Sequence[Instance]:
-    """Lease, start and prove every instance of the release; on any error none of them is left.
+async def start_instances(
+    context: Context, progress: Progress, prepared: Prepared, *, count: int | None = None
+) -> Sequence[Instance]:
+    """Lease, start and prove the release's instances, or ``count`` more; on any error none of them is left.
 
     Raises:
         ProgramFailed: one exited, never became healthy, or listens on another port.
@@ -43,7 +45,7 @@ async def start_instances(context: Context, progress: Progress, prepared: Prepar
     started: list[Instance] = []
     try:
         async with progress.step("lease", "starting"):
-            for _ in range(prepared.plan.manifest.instances):
+            for _ in range(count or prepared.plan.instances(progress.service.instances)):
                 started.append(await _lease(context, progress, prepared, started))
             progress.note(", ".join(f"{one.host}:{one.port}" for one in started))
         async with progress.step("start", "starting"):

@@ -21,7 +21,7 @@ __all__ = ["Services"]
 _COLUMNS = (
     services.c.id, services.c.name, services.c.number, claims.c.node_id, services.c.desired, services.c.status,
     services.c.health, services.c.message, services.c.live_release_id, service_groups.c.name.label("group"),
-    services.c.created_at, services.c.updated_at,
+    services.c.created_at, services.c.updated_at, services.c.instances,
 )  # fmt: skip
 _JOINED = services.outerjoin(service_groups, service_groups.c.id == services.c.group_id).outerjoin(
     claims, claims.c.service_id == services.c.id

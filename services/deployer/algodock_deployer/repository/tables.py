@@ -32,6 +32,7 @@ services = sa.Table(
     sa.Column("health", sa.Text),
     sa.Column("message", sa.Text),
     sa.Column("live_release_id", sa.Uuid),
+    sa.Column("instances", sa.Integer),
     sa.Column("created_at", _time),
     sa.Column("updated_at", _time),
 )

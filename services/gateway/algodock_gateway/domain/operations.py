@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Action", "Ended", "Operation", "OperationState", "ended_by", "shown_at_once"]
 
-Action = Literal["start", "stop", "restart", "redeploy", "remove", "rollback"]
+Action = Literal["start", "stop", "restart", "redeploy", "remove", "rollback", "scale"]
 OperationState = Literal["accepted", "succeeded", "failed"]
 
 
@@ -38,7 +38,7 @@ class Ended:
 
 
 _STOPPING: frozenset[Action] = frozenset({"stop", "remove"})
-_STARTING: frozenset[Action] = frozenset({"start", "restart", "redeploy", "rollback"})
+_STARTING: frozenset[Action] = frozenset({"start", "restart", "redeploy", "rollback", "scale"})
 
 
 def ended_by(event: ReleaseChanged) -> Ended | None:
@@ -54,4 +54,6 @@ def ended_by(event: ReleaseChanged) -> Ended | None:
 
 def shown_at_once(action: Action) -> str:
     """Return the status that the answer to a command shows: what the service is about to do."""
+    if action == "scale":
+        return "running"
     return "stopping" if action in _STOPPING else "starting"

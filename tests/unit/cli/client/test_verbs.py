@@ -200,6 +200,21 @@ def test_rollback_shows_which_commit_serves(fake: FakeGateway, run: Run) -> None
     assert fake.asked[1].json() == {"release_id": "r1"}
 
 
+def test_scale_waits_until_there_are_so_many(fake: FakeGateway, run: Run) -> None:
+    one, two = {"instances": [{"instance_id": "i1"}]}, {"instances": [{"instance_id": "i1"}, {"instance_id": "i2"}]}
+    fake.answer("POST /api/v1/services/scale/echo", {"success": True, "operation_id": "o"}, status=202)
+    fake.answer("GET /api/v1/services", *listed(one, one, two))
+    assert run("scale", "echo", "2").output.strip() == "echo running, instances: 2"
+    assert fake.asked[1].json() == {"instances": 2}
+
+
+def test_a_scale_that_cannot_be_says_why(fake: FakeGateway, run: Run) -> None:
+    assert run("scale", "echo", "0").exit_code == 2
+    fake.answer("POST /api/v1/services/scale/echo", {"success": True, "operation_id": "o"}, status=202)
+    fake.answer("GET /api/v1/services", *listed({}, {"message": "scale: the program exited"}))
+    assert "the program exited" in str(failure(run("scale", "echo", "2")))
+
+
 def test_a_rollback_that_is_refused_says_why(fake: FakeGateway, run: Run) -> None:
     fake.answer("POST /api/v1/services/rollback/echo", {"success": True, "operation_id": "o"}, status=202)
     fake.answer("GET /api/v1/services", *listed({}, {"message": "rollback: echo has no release before"}))

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from algodock_gateway.routes.api.answers import (
     CommandAnswer,
@@ -40,6 +40,14 @@ class RollbackTo(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     release_id: UUID | None = None
+
+
+class ScaleTo(BaseModel):
+    """How many instances a service shall have."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    instances: int = Field(ge=1, le=64)
 
 
 def make_router(services: Services, algorithms: Algorithms, relay: Relay, deployer: Peer) -> APIRouter:
@@ -100,6 +108,11 @@ def _add_commands(router: APIRouter, services: Services) -> None:
         return await _commanded(
             services, name_or_id, "rollback", caller, {"release_id": str(wanted)} if wanted else None
         )
+
+    @router.post("/scale/{name_or_id}", status_code=HTTPStatus.ACCEPTED)
+    async def scale(name_or_id: str, caller: Caller, body: ScaleTo) -> CommandAnswer:
+        """Let a service have so many instances; they come, or go, one by one."""
+        return await _commanded(services, name_or_id, "scale", caller, {"instances": body.instances})
 
     @router.delete("/{name_or_id}", status_code=HTTPStatus.ACCEPTED)
     async def remove(name_or_id: str, caller: Caller) -> RemovedAnswer:

@@ -1,0 +1,120 @@
+"""Scaling: instances of the release that serves come one by one, each proven before it gets calls, or go one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from algodock_common.errors import AlgoDockError
+from algodock_deployer.domain.errors import CommandRefused
+from algodock_deployer.domain.plan import Plan, limits_of
+from algodock_deployer.domain.releases import changed
+from algodock_deployer.handlers.building import prepare
+from algodock_deployer.handlers.draining import drain_all
+from algodock_deployer.handlers.progress import Progress
+from algodock_deployer.handlers.rollout import sweep
+from algodock_deployer.handlers.starting import start_instances
+from algodock_deployer.handlers.switching import follow_up
+from algodock_deployer.repository import Instances, Releases, Services
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from algodock_deployer.domain.releases import Instance, Operation, Release, Service
+    from algodock_deployer.handlers.context import Context
+
+__all__ = ["MOST", "scale"]
+
+log = structlog.get_logger()
+
+MOST: Final = 64
+
+
+async def scale(context: Context, service: Service, operation: Operation) -> None:
+    """Let a service have so many instances, also after each later start; one that is stopped only notes it.
+
+    Raises:
+        CommandRefused: it cannot have so many.
+        AlgoDockError: one did not start; those that did stay, and their number is what is noted then.
+    """
+    count = _count(operation)
+    release = await _serving_release(context, service)
+    if release is not None and count > 1 and Plan.model_validate(release.plan or {}).manifest.port is not None:
+        raise CommandRefused(f"{service.name} has a pinned port, and that serves one instance")
+    async with context.database.transaction() as tx:
+        service = await Services(tx.session).update(service.id, instances=count)
+    if release is None:
+        return
+    progress = Progress(context, service, release)
+    await sweep(context, progress)
+    try:
+        await _grow(context, progress, count)
+    except AlgoDockError:
+        async with context.database.transaction() as tx:
+            has = len(await _serving(tx.session, service.id))
+            await Services(tx.session).update(service.id, instances=max(1, has))
+        raise
+    await _shrink(context, service, release, count)
+    async with context.database.transaction() as tx:
+        current = await Services(tx.session).locked(service.id)
+        if current is not None and current.message.startswith("scale: "):
+            await Services(tx.session).update(service.id, message="")
+    log.info("service_scaled", algorithm=service.name, instances=count, by=operation.actor)
+
+
+def _count(operation: Operation) -> int:
+    wanted = operation.arguments.get("instances")
+    if not isinstance(wanted, int) or not 1 <= wanted <= MOST:
+        raise CommandRefused(f"a service has 1 to {MOST} instances, not {wanted!r}; `stop` ends all of them")
+    return wanted
+
+
+async def _serving_release(context: Context, service: Service) -> Release | None:
+    if not service.serving or service.live_release_id is None:
+        return None
+    async with context.database.read() as session:
+        return await Releases(session).get(service.live_release_id)
+
+
+async def _serving(session: AsyncSession, service_id: UUID) -> Sequence[Instance]:
+    return [one for one in await Instances(session).of_service(service_id) if one.phase == "serving"]
+
+
+async def _grow(context: Context, progress: Progress, count: int) -> None:
+    """Start one after the other what is missing, and give each its part of the traffic."""
+    service_id, release_id = progress.service.id, progress.release.id
+    async with context.database.read() as session:
+        missing = count - len(await _serving(session, service_id))
+    if missing <= 0:
+        return
+    async with context.database.transaction() as tx:
+        progress.release = await Releases(tx.session).begin_again(release_id)
+    prepared = await prepare(context, progress)
+    for _ in range(missing):
+        new = await start_instances(context, progress, prepared, count=1)
+        async with progress.step("join", "checking"), context.database.transaction() as tx:
+            service = await Services(tx.session).update(service_id)
+            await Instances(tx.session).set_phase([one.id for one in new], "serving")
+            release = await Releases(tx.session).end_step(release_id, progress.detail)
+            serving = [one.id for one in await _serving(tx.session, service_id)]
+            tx.emit(changed(service, release, instances=serving, limits=limits_of(release.plan)))
+        progress.release, progress.service = release, service
+
+
+async def _shrink(context: Context, service: Service, release: Release, count: int) -> None:
+    """Take the traffic from one after the other of what is too much, let its calls end, and end it."""
+    while True:
+        async with context.database.transaction() as tx:
+            current = await Services(tx.session).locked(service.id)
+            serving = await _serving(tx.session, service.id)
+            if current is None or len(serving) <= count:
+                break
+            await Instances(tx.session).set_phase([serving[-1].id], "draining")
+            rest = [one.id for one in serving[:-1]]
+            tx.emit(changed(current, release, instances=rest, limits=limits_of(release.plan)))
+        await drain_all(context, service.id)
+    await follow_up(context, serving)

@@ -1,0 +1,100 @@
+"""Instances by hand: they come one by one, each proven, and go one by one without losing a call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from .conftest import eventually
+
+if TYPE_CHECKING:
+    from algodock_deployer.handlers import ServiceView
+
+    from .conftest import Deployer
+
+
+async def has(deployer: Deployer, name: str, count: int, seconds: float = 60) -> ServiceView:
+    """Wait until the service has so many serving instances, and nothing drains."""
+
+    async def look() -> ServiceView | None:
+        await deployer.drains()
+        view = await deployer.service(name)
+        return view if len(view.instances) == count and not await deployer._draining() else None
+
+    return await eventually(look, seconds, f"{name} to have {count} instances")
+
+
+async def done(deployer: Deployer, name: str, text: str) -> None:
+    async def look() -> bool:
+        return text in (await deployer.service(name)).service.message
+
+    await eventually(look, 60, f"{name} to say {text!r}")
+
+
+async def test_instances_come_one_by_one_and_go_one_by_one(deployer: Deployer) -> None:
+    await deployer.live("scaled", deployer.program("one"))
+    (first,) = (await deployer.service("scaled")).instances
+    await deployer.command("scaled", "scale", instances=3)
+    view = await has(deployer, "scaled", 3)
+    assert view.instances[0].id == first.id, "the one that served goes on"
+    assert [one.index for one in view.instances] == [1, 2, 3]
+    async with httpx.AsyncClient() as client:
+        for one in view.instances:
+            assert (await client.get(f"{one.base_url}/health")).status_code == 200
+    lists = [one.instances for one in await deployer.events("scaled") if one.state == "live" and one.instances]
+    assert [len(one) for one in lists][-2:] == [2, 3], "each gets its traffic when it is proven"
+
+    await deployer.command("scaled", "scale", instances=1)
+    assert [one.id for one in (await has(deployer, "scaled", 1)).instances] == [first.id]
+    assert list(deployer.registry.leases) == [first.id]
+    lists = [one.instances for one in await deployer.events("scaled") if one.state == "live" and one.instances]
+    assert [len(one) for one in lists][-2:] == [2, 1]
+    assert lists[-1] == [first.id]
+
+
+async def test_the_number_holds_for_later_releases_and_starts(deployer: Deployer) -> None:
+    await deployer.live("holds", deployer.program("one"))
+    await deployer.command("holds", "scale", instances=2)
+    await has(deployer, "holds", 2)
+    await deployer.live("holds", deployer.program("two"))
+    view = await has(deployer, "holds", 2)
+    assert len({one.release_id for one in view.instances}) == 1
+    await deployer.command("holds", "stop")
+    await has(deployer, "holds", 0)
+    await deployer.status("holds", "stopped")
+    await deployer.command("holds", "scale", instances=1)
+    await deployer.command("holds", "start")
+    await has(deployer, "holds", 1)
+
+
+async def test_one_that_does_not_start_is_said_and_those_that_serve_go_on(deployer: Deployer) -> None:
+    marker = "import pathlib, sys\nm = pathlib.Path(sys.argv[0]).resolve().parent.parent / 'second'\n"
+    fails = "n = int(m.read_text()) if m.exists() else 0\nm.write_text(str(n + 1))\nif n >= 2: sys.exit('no room')\n"
+    await deployer.live("tight", deployer.program("one", before=marker + fails))
+    await deployer.command("tight", "scale", instances=4)
+    await done(deployer, "tight", "scale: the program exited")
+    view = await has(deployer, "tight", 2)
+    assert "no room" in view.service.message
+    assert view.service.status == "running"
+    assert view.service.instances == 2, "what holds is what there is"
+    assert len(deployer.registry.leases) == 2, "nothing of the one that failed is left"
+
+
+@pytest.mark.parametrize("wanted", [0, 65, "three"])
+async def test_a_number_that_cannot_be_is_refused_and_changes_nothing(deployer: Deployer, wanted: int | str) -> None:
+    name = f"numbers-{wanted}"
+    await deployer.live(name, deployer.program("one"))
+    await deployer.command(name, "scale", instances=wanted)
+    await done(deployer, name, "scale: a service has 1 to 64 instances")
+    assert len((await deployer.service(name)).instances) == 1
+
+
+async def test_a_pinned_port_serves_one(deployer: Deployer) -> None:
+    port = 18_411
+    files = deployer.program("one") | {"algodock.yaml": f"port: {port}\n"}
+    await deployer.live("pinned", files)
+    await deployer.command("pinned", "scale", instances=2)
+    await done(deployer, "pinned", "pinned port")
+    assert len((await deployer.service("pinned")).instances) == 1
