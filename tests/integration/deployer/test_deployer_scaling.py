@@ -34,48 +34,48 @@ async def done(deployer: Deployer, name: str, text: str) -> None:
 
 
 async def test_instances_come_one_by_one_and_go_one_by_one(deployer: Deployer) -> None:
-    await deployer.live("scaled", deployer.program("one"))
-    (first,) = (await deployer.service("scaled")).instances
-    await deployer.command("scaled", "scale", instances=3)
-    view = await has(deployer, "scaled", 3)
+    await deployer.live("scale-steps", deployer.program("one"))
+    (first,) = (await deployer.service("scale-steps")).instances
+    await deployer.command("scale-steps", "scale", instances=3)
+    view = await has(deployer, "scale-steps", 3)
     assert view.instances[0].id == first.id, "the one that served goes on"
     assert [one.index for one in view.instances] == [1, 2, 3]
     async with httpx.AsyncClient() as client:
         for one in view.instances:
             assert (await client.get(f"{one.base_url}/health")).status_code == 200
-    lists = [one.instances for one in await deployer.events("scaled") if one.state == "live" and one.instances]
+    lists = [one.instances for one in await deployer.events("scale-steps") if one.state == "live" and one.instances]
     assert [len(one) for one in lists][-2:] == [2, 3], "each gets its traffic when it is proven"
 
-    await deployer.command("scaled", "scale", instances=1)
-    assert [one.id for one in (await has(deployer, "scaled", 1)).instances] == [first.id]
+    await deployer.command("scale-steps", "scale", instances=1)
+    assert [one.id for one in (await has(deployer, "scale-steps", 1)).instances] == [first.id]
     assert list(deployer.registry.leases) == [first.id]
-    lists = [one.instances for one in await deployer.events("scaled") if one.state == "live" and one.instances]
+    lists = [one.instances for one in await deployer.events("scale-steps") if one.state == "live" and one.instances]
     assert [len(one) for one in lists][-2:] == [2, 1]
     assert lists[-1] == [first.id]
 
 
 async def test_the_number_holds_for_later_releases_and_starts(deployer: Deployer) -> None:
-    await deployer.live("holds", deployer.program("one"))
-    await deployer.command("holds", "scale", instances=2)
-    await has(deployer, "holds", 2)
-    await deployer.live("holds", deployer.program("two"))
-    view = await has(deployer, "holds", 2)
+    await deployer.live("scale-holds", deployer.program("one"))
+    await deployer.command("scale-holds", "scale", instances=2)
+    await has(deployer, "scale-holds", 2)
+    await deployer.live("scale-holds", deployer.program("two"))
+    view = await has(deployer, "scale-holds", 2)
     assert len({one.release_id for one in view.instances}) == 1
-    await deployer.command("holds", "stop")
-    await has(deployer, "holds", 0)
-    await deployer.status("holds", "stopped")
-    await deployer.command("holds", "scale", instances=1)
-    await deployer.command("holds", "start")
-    await has(deployer, "holds", 1)
+    await deployer.command("scale-holds", "stop")
+    await has(deployer, "scale-holds", 0)
+    await deployer.status("scale-holds", "stopped")
+    await deployer.command("scale-holds", "scale", instances=1)
+    await deployer.command("scale-holds", "start")
+    await has(deployer, "scale-holds", 1)
 
 
 async def test_one_that_does_not_start_is_said_and_those_that_serve_go_on(deployer: Deployer) -> None:
     marker = "import pathlib, sys\nm = pathlib.Path(sys.argv[0]).resolve().parent.parent / 'second'\n"
     fails = "n = int(m.read_text()) if m.exists() else 0\nm.write_text(str(n + 1))\nif n >= 2: sys.exit('no room')\n"
-    await deployer.live("tight", deployer.program("one", before=marker + fails))
-    await deployer.command("tight", "scale", instances=4)
-    await done(deployer, "tight", "scale: the program exited")
-    view = await has(deployer, "tight", 2)
+    await deployer.live("scale-tight", deployer.program("one", before=marker + fails))
+    await deployer.command("scale-tight", "scale", instances=4)
+    await done(deployer, "scale-tight", "scale: the program exited")
+    view = await has(deployer, "scale-tight", 2)
     assert "no room" in view.service.message
     assert view.service.status == "running"
     assert view.service.instances == 2, "what holds is what there is"
@@ -94,7 +94,7 @@ async def test_a_number_that_cannot_be_is_refused_and_changes_nothing(deployer: 
 async def test_a_pinned_port_serves_one(deployer: Deployer) -> None:
     port = 18_411
     files = deployer.program("one") | {"algodock.yaml": f"port: {port}\n"}
-    await deployer.live("pinned", files)
-    await deployer.command("pinned", "scale", instances=2)
-    await done(deployer, "pinned", "pinned port")
-    assert len((await deployer.service("pinned")).instances) == 1
+    await deployer.live("scale-pinned", files)
+    await deployer.command("scale-pinned", "scale", instances=2)
+    await done(deployer, "scale-pinned", "pinned port")
+    assert len((await deployer.service("scale-pinned")).instances) == 1
