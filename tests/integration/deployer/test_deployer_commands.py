@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -216,6 +217,18 @@ async def test_a_deployer_that_was_killed_in_the_middle_takes_the_release_up_aga
         release = await second.release("resumes", commit, "live", "failed")
         assert release.state == "live", release.reason
         assert len(registry.leases) == 1
+
+
+async def test_a_lease_that_a_crash_left_without_a_row_is_freed_by_the_next_release(deployer: Deployer) -> None:
+    release = await deployer.live("orphaned", deployer.program("one"))
+    serving = next(iter(deployer.registry.leases))
+    request = deployer.registry.leases[serving]
+    orphan = await deployer.registry.lease(replace(request, index=2))
+    elsewhere = await deployer.registry.lease(replace(request, node_id="another"))
+    await deployer.live("orphaned", deployer.program("two"))
+    assert orphan.instance_id not in deployer.registry.leases
+    assert {serving, elsewhere.instance_id} <= set(deployer.registry.leases)
+    assert request.release_id == release.id
 
 
 async def test_a_deployer_that_comes_back_finds_its_programs_running(make: Maker) -> None:

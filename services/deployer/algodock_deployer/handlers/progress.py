@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
+from algodock_common import failpoints
 from algodock_common.errors import AlgoDockError
 from algodock_common.observability import span
 from algodock_common.outages import is_infrastructure
@@ -53,6 +54,7 @@ class Progress:
     async def step(self, name: str, state: ReleaseState) -> AsyncIterator[None]:
         """Write down that a step begins and run it; what fails in it carries its name."""
         await self._begin(name, state)
+        failpoints.reach(f"deploy.{name}")
         with span(name, algodock__release=str(self.release.id)):
             yield
 

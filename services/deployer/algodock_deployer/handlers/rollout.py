@@ -13,7 +13,7 @@ from algodock_common.observability import span
 from algodock_deployer.domain.releases import changed
 from algodock_deployer.handlers.building import prepare
 from algodock_deployer.handlers.draining import drain_all, start_drains
-from algodock_deployer.handlers.progress import Progress, passes
+from algodock_deployer.handlers.progress import Progress, passes, patiently
 from algodock_deployer.handlers.proving import prove
 from algodock_deployer.handlers.starting import abandon, start_instances
 from algodock_deployer.handlers.switching import switch
@@ -106,10 +106,20 @@ async def stop_serving(context: Context, service_id: UUID, *, desired: str) -> N
 
 
 async def sweep(context: Context, progress: Progress) -> None:
-    """End what an earlier try of this service left in the middle: a crash may have come anywhere."""
+    """End what an earlier try of this service left in the middle: a crash may have come anywhere.
+
+    Between a lease and its row, too: what the registry has starting here and no row stands for is freed.
+    """
+    service, within_s = progress.service, context.tuning.patience_s
     async with context.database.read() as session:
-        left = [one for one in await Instances(session).of_service(progress.service.id) if one.phase == "starting"]
-    await abandon(context, left)
+        present = await Instances(session).of_service(service.id)
+    await abandon(context, [one for one in present if one.phase == "starting"])
+    known = {one.id for one in present}
+    leased = await patiently(lambda: context.registry.instances(service.name, context.node_id), within_s=within_s)
+    for route in leased:
+        if route.state == "starting" and route.release_id is not None and route.instance_id not in known:
+            log.warning("lease_without_a_row_freed", algorithm=service.name, instance=str(route.instance_id))
+            await patiently(lambda one=route: context.registry.release(one.instance_id), within_s=within_s)  # type: ignore[misc]
 
 
 async def _bring_back(context: Context, progress: Progress) -> None:

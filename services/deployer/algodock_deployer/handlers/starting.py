@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from algodock_common import failpoints
 from algodock_deployer.clients.files import link, write_whole
 from algodock_deployer.clients.registry import LeaseRequest
 from algodock_deployer.clients.tools import PATH
@@ -53,6 +54,7 @@ async def start_instances(
                 spec = _spec(context, progress, prepared, instance)
                 await patiently(lambda spec=spec: context.processes.start(spec),  # type: ignore[misc]
                                 within_s=context.tuning.patience_s)  # fmt: skip
+            failpoints.reach("deploy.started")
         async with progress.step("probe", "checking"):
             url = prepared.plan.manifest.health
             await asyncio.gather(*(_wait_healthy(context, instance, url) for instance in started))
@@ -67,8 +69,10 @@ async def abandon(context: Context, instances: Sequence[Instance]) -> None:
     for instance in instances:
         await patiently(lambda one=instance: context.processes.stop(one.program),  # type: ignore[misc]
                         within_s=context.tuning.patience_s)  # fmt: skip
+        failpoints.reach("deploy.ended")
         await patiently(lambda one=instance: context.registry.release(one.id),  # type: ignore[misc]
                         within_s=context.tuning.patience_s)  # fmt: skip
+        failpoints.reach("deploy.freed")
         async with context.database.transaction() as tx:
             await Instances(tx.session).remove(instance.id)
         context.drains.forget(instance.id)
@@ -95,6 +99,7 @@ async def _lease(context: Context, progress: Progress, prepared: Prepared, start
         sends_heartbeats=prepared.plan.sends_heartbeats,
     )
     lease = await patiently(lambda: context.registry.lease(request), within_s=context.tuning.patience_s)
+    failpoints.reach("deploy.leased")
     instance = Instance(
         id=lease.instance_id,
         service_id=service.id,

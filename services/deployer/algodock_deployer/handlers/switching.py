@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from algodock_common import failpoints
 from algodock_deployer.clients.files import link
 from algodock_deployer.domain.releases import changed
 from algodock_deployer.handlers.documents import publish_documents
@@ -53,6 +54,7 @@ async def switch(context: Context, progress: Progress, prepared: Prepared, insta
                 replaced = await releases.get(gone)
                 if replaced is not None and replaced.state == "live":
                     tx.emit(changed(service, await releases.update(gone, state="draining")))
+        failpoints.reach("deploy.switched")
         progress.release, progress.service = release, service
     log.info("release_live", algorithm=service.name, release=str(release.id), commit=release.commit)
     context.bell.set()
