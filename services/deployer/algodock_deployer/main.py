@@ -88,6 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
             start_timeout_s=own.deployer_start_timeout,
             build_timeout_s=own.deployer_build_timeout,
             samples_s=own.deployer_samples_timeout,
+            watch_s=own.deployer_rollback_window,
             keep_releases=own.deployer_keep_releases,
             max_source_bytes=own.deployer_max_source_bytes,
             heartbeat_url=f"{settings.peers.registry_url}/heartbeat",

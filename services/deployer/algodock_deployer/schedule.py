@@ -48,6 +48,7 @@ class Schedule:
             asyncio.create_task(self._renew(), name="renew"),
             asyncio.create_task(self._again(handlers.reconcile, self._reconcile_every_s), name="reconcile"),
             asyncio.create_task(self._again(handlers.watch_health, self._watch_every_s), name="watch"),
+            asyncio.create_task(self._again(handlers.withdraw_failing, self._reconcile_every_s), name="withdraw"),
             asyncio.create_task(self._again(handlers.clean, self._clean_every_s), name="clean"),
         ]
 

@@ -29,6 +29,7 @@ class DeployerSettings(BaseSettings):
     deployer_start_timeout: float = Field(default=120, gt=0)
     deployer_build_timeout: float = Field(default=1800, gt=0)
     deployer_samples_timeout: float = Field(default=60, ge=0, description="for all samples together; 0: none is run")
+    deployer_rollback_window: float = Field(default=300, ge=0, description="how long a new release is watched; 0: not")
     deployer_keep_releases: int = Field(default=5, ge=1)
     deployer_max_source_bytes: int = Field(default=4 * 2**30, gt=0)
     deployer_min_free_bytes: int = Field(default=512 * 2**20, ge=0)

@@ -21,6 +21,7 @@ from algodock_deployer.handlers.reconciling import begin, reconcile
 from algodock_deployer.handlers.tailing import follow_build, follow_logs
 from algodock_deployer.handlers.turns import take_turn
 from algodock_deployer.handlers.watching import watch_health
+from algodock_deployer.handlers.withdrawing import withdraw_failing
 
 __all__ = [
     "Context",
@@ -51,4 +52,5 @@ __all__ = [
     "take_turn",
     "timeline_of",
     "watch_health",
+    "withdraw_failing",
 ]

@@ -38,6 +38,7 @@ class Tuning:
     start_timeout_s: float = 120
     build_timeout_s: float = 1800
     samples_s: float = 60
+    watch_s: float = 300
     drain_extra_s: float = 10
     routers_wait_s: float = 5
     patience_s: float = 30

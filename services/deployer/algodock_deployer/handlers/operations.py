@@ -60,10 +60,30 @@ async def _do(context: Context, service: Service, operation: Operation) -> None:
     if "instance_id" in operation.arguments:
         await _replace(context, service, operation)
         return
+    instead_of = operation.arguments.get("instead_of")
+    if instead_of is not None and str(service.live_release_id) != instead_of:
+        await _withdrawn(context, service, operation)  # gone from there already, perhaps in a try that was killed
+        return
     release = await _target(context, service, operation)
     if operation.action == "start" and await _serves(context, service):
         return
     await _again(context, service, release, operation.actor)
+    if instead_of is not None:
+        await _withdrawn(context, service, operation)
+
+
+async def _withdrawn(context: Context, service: Service, operation: Operation) -> None:
+    """Write down, at the release that was withdrawn and at its service, why it does not serve any more."""
+    why = f"rolled back: {operation.arguments['why']}"
+    async with context.database.transaction() as tx:
+        services, releases = Services(tx.session), Releases(tx.session)
+        release = await releases.get(UUID(str(operation.arguments["instead_of"])))
+        now = await services.locked(service.id)
+        if release is None or now is None or release.state not in {"draining", "kept"}:
+            return
+        release = await releases.update(release.id, reason=why)
+        now = await services.update(now.id, message=f"{release.commit[:12]} {why}")
+        tx.emit(changed(now, release, serving=now.serving))
 
 
 async def _stop(context: Context, service: Service, *, remove: bool) -> None:

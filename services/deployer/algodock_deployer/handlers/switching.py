@@ -39,6 +39,8 @@ async def switch(context: Context, progress: Progress, prepared: Prepared, insta
             await rows.set_phase(new, "serving")
             await rows.set_phase(old, "draining")
             release = await releases.went_live(progress.release.id)
+            if progress.moves:
+                await releases.watch(release.id, context.tuning.watch_s)
             service = await services.update(
                 progress.service.id, live_release_id=release.id, desired="running", status="running",
                 health="healthy", message="",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Releases"]
 
-_COLUMNS = tuple(column for column in releases.c if column.name != "cleaned_at")
+_COLUMNS = tuple(column for column in releases.c if column.name not in {"cleaned_at", "watched_until"})
 
 _PUSHED = ("service_id", "algorithm", "commit", "ref", "message", "pusher", "bundle_key", "problem")
 
@@ -148,6 +148,32 @@ class Releases:
         return await self.end_step(
             release_id, detail, state="live", reason="", live_at=sa.func.clock_timestamp(), cleaned_at=None
         )
+
+    async def watch(self, release_id: UUID, seconds: float) -> None:
+        """Have a release watched for so long; 0 ends its watch."""
+        until = sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds) if seconds > 0 else None
+        await self.update(release_id, watched_until=until)
+
+    async def watched(self) -> Sequence[Release]:
+        """Return the live releases whose watch is not over."""
+        query = sa.select(*_COLUMNS).where(releases.c.state == "live", releases.c.watched_until > sa.func.now())
+        return [_release(row) for row in await self._session.execute(query)]
+
+    async def proven_before(self, release: Release) -> Release | None:
+        """Return the release to go back to: the last one that was live, is older, and was not withdrawn itself."""
+        query = (
+            sa.select(*_COLUMNS)
+            .where(
+                releases.c.service_id == release.service_id,
+                releases.c.live_at.is_not(None),
+                releases.c.state.in_(("kept", "draining")),
+                releases.c.reason == "",
+                releases.c.created_at < release.created_at,
+            )
+            .order_by(releases.c.live_at.desc())
+        )
+        row = (await self._session.execute(query)).first()
+        return _release(row) if row else None
 
     async def cleanable(self, service_id: UUID, *, keep: int) -> Sequence[UUID]:
         """Return ended releases whose folders can go: all that failed, and all kept ones but the last ``keep``."""

@@ -69,6 +69,7 @@ releases = sa.Table(
     sa.Column("created_at", _time),
     sa.Column("live_at", _time),
     sa.Column("cleaned_at", _time),
+    sa.Column("watched_until", _time),
 )
 
 builds = sa.Table(
