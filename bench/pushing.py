@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from wire import Connection, request_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stage import Platform
 
 __all__ = ["Echo"]
@@ -50,21 +52,60 @@ class Echo:
         (self._folder / "main.py").write_text(program)
         self._git("add", "--all")
         self._git("commit", "--quiet", "--message", version)
+        pushing: list[subprocess.Popen[str]] = []
+
+        def begin() -> None:
+            command = [*_GIT, "push", "--quiet", "origin", "main"]
+            pushing.append(subprocess.Popen(command, cwd=self._folder, stderr=subprocess.PIPE, text=True))
+
+        try:
+            return self._until_answered(begin, lambda answered: answered == version)
+        except RuntimeError:
+            pushing[0].kill()
+            raise
+        finally:
+            pushing[0].wait()
+
+    def push_with(self, requirement: str) -> float:
+        """Push a new version that wants one more requirement than all others; return the seconds, as ``push``."""
+        path = self._folder / "requirements.txt"
+        before = path.read_text()
+        path.write_text(f"{before.rstrip()}\n{requirement}\n")
+        try:
+            return self.push()
+        finally:
+            path.write_text(before)
+
+    def roll_back(self) -> float:
+        """Roll back; return the seconds from the command to the first answer of the release before.
+
+        Raises:
+            RuntimeError: it was refused, or no other release answered in four minutes.
+        """
+        serving = self._version()
+
+        def begin() -> None:
+            answer = self._platform.call("POST", f"/api/v1/services/rollback/{self.name}", {})
+            if answer.status != 202:  # noqa: PLR2004
+                raise RuntimeError(f"the rollback was refused: {answer.status} {answer.body[:200]!r}")
+
+        return self._until_answered(begin, lambda answered: answered != serving)
+
+    def _version(self) -> str:
+        version: str = self._platform.call("POST", self.path, {"a": 1}).json()["version"]
+        return version
+
+    def _until_answered(self, begin: Callable[[], None], wanted: Callable[[str], bool]) -> float:
         url = self._platform.url
         ask = request_bytes("POST", url, path=self.path, headers=self._platform.headers, body=b'{"a": 1}')
         with Connection(url) as connection:
             started = time.perf_counter()
-            pushing = subprocess.Popen(
-                [*_GIT, "push", "--quiet", "origin", "main"], cwd=self._folder, stderr=subprocess.PIPE, text=True
-            )
+            begin()
             while time.perf_counter() - started < _LONGEST_S:
                 answer = connection.send(ask)
-                if answer.status == 200 and answer.json()["version"] == version:  # noqa: PLR2004
-                    took = time.perf_counter() - started
-                    pushing.wait()
-                    return took
+                if answer.status == 200 and wanted(answer.json()["version"]):  # noqa: PLR2004
+                    return time.perf_counter() - started
                 time.sleep(_LOOK_EVERY_S)
-            pushing.kill()
         raise RuntimeError(f"not live after {_LONGEST_S} s: {json.dumps(self._releases()[:1])}")
 
     def steps_ms(self, pushes: int) -> dict[str, float]:

@@ -12,7 +12,7 @@ __all__ = ["command"]
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="What to measure: path.")],
+    name: Annotated[str, typer.Argument(help="What to measure: path, tasks, deploy.")],
     arguments: Annotated[
         list[str] | None, typer.Argument(help="What the measurement takes: --json, --check, …")
     ] = None,
