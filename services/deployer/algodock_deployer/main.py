@@ -12,6 +12,8 @@ from algodock_common.messaging import Bus
 from algodock_common.observability import get_logger
 from algodock_common.storage import MinioObjectStore
 from algodock_common.web import InternalClient, service_app
+from algodock_deployer.clients.cgroups import Cgroups
+from algodock_deployer.clients.confinement import KernelConfinement
 from algodock_deployer.clients.drivers import ChosenDrivers
 from algodock_deployer.clients.environments import UvEnvironments
 from algodock_deployer.clients.local import LocalDriver
@@ -30,7 +32,7 @@ from algodock_deployer.settings import Settings
 from algodock_deployer.subscribers import subscribe
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from fastapi import FastAPI
 
@@ -50,6 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
     redis = Redis.from_url(settings.redis.url.get_secret_value(), socket_timeout=2, socket_connect_timeout=2)
     prober = HttpProber()
     sandbox = Sandbox(own.deployer_sandbox_uid, wanted=own.deployer_sandbox)
+    confinement = KernelConfinement(Cgroups(folders.digest, wanted=own.deployer_cgroups), sandbox)
     environments = UvEnvironments(
         folders.environments,
         uv=settings.uv_path(),
@@ -92,7 +95,11 @@ def create_app(settings: Settings) -> FastAPI:
             keep_releases=own.deployer_keep_releases,
             max_source_bytes=own.deployer_max_source_bytes,
             heartbeat_url=f"{settings.peers.registry_url}/heartbeat",
+            max_memory=settings.max_memory(),
+            max_processes=own.deployer_max_processes,
+            max_file_size=own.deployer_max_file_bytes,
         ),
+        confinement=confinement,
     )
     schedule = Schedule(
         context, reconcile_every_s=own.deployer_reconcile_interval, watch_every_s=own.health_check_interval
@@ -101,7 +108,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        _say_sandbox(sandbox, environments)
+        _say_sandbox(sandbox_notes())
         await migrate(settings.database, schema=SCHEMA, migrations=MIGRATIONS)
         await bus.start()
         await database.start()
@@ -117,8 +124,13 @@ def create_app(settings: Settings) -> FastAPI:
             await processes.close()
             await redis.aclose()
 
+    def sandbox_notes() -> list[str]:
+        # The environments' note says why strangers' code runs as the platform's own user, where it does.
+        own_user = environments.sandbox_note()
+        return [*([f"programs run as the platform's user: {own_user}"] if own_user else []), *confinement.notes()]
+
     async def sandbox_state() -> str:
-        return environments.sandbox_note()
+        return "; ".join(sandbox_notes())
 
     checks = {
         "postgres": database.check,
@@ -132,11 +144,10 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _say_sandbox(sandbox: Sandbox, environments: UvEnvironments) -> None:
-    """Say at the start whether strangers' code runs as another uid here."""
+def _say_sandbox(notes: Sequence[str]) -> None:
+    """Say at the start what of the sandbox cannot be had here."""
     log = get_logger()
-    note = environments.sandbox_note()
-    if sandbox.off or note:
-        log.warning("sandbox_off", reason=note or sandbox.off)
+    if notes:
+        log.warning("sandbox_incomplete", notes=notes)
     else:
         log.info("sandbox_on")

@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import psutil
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -36,6 +37,12 @@ class DeployerSettings(BaseSettings):
     deployer_reconcile_interval: float = Field(default=2, gt=0)
     health_check_interval: float = Field(default=10, gt=0, le=300, description="between two looks at /health")
     deployer_sandbox: bool = Field(default=True, description="run strangers' code as another uid, where possible")
+    deployer_max_memory: int | None = Field(
+        default=None, gt=0, description="bytes of an instance whose manifest declares none; default: 3/4 of the machine"
+    )
+    deployer_max_processes: int = Field(default=512, ge=16, description="processes and threads of one instance")
+    deployer_max_file_bytes: int = Field(default=8 * 2**30, ge=2**20, description="of one file that a program writes")
+    deployer_cgroups: bool = Field(default=True, description="hold instances by control groups, where there are some")
     deployer_sandbox_uid: int = Field(default=61_200, ge=1000, description="the builder's; services' come after it")
 
 
@@ -58,6 +65,10 @@ class Settings(CommonSettings):
             ValueError: a variable names a mode that there is none of.
         """
         return modes_of(os.environ)
+
+    def max_memory(self) -> int:
+        """Return the bytes of an instance that declares none: not so many that it takes the machine down."""
+        return self.deployer.deployer_max_memory or psutil.virtual_memory().total // 4 * 3
 
     def folders(self) -> Folders:
         """Return where everything lies."""

@@ -27,6 +27,7 @@ from algodock_common.identifiers import uuid7
 from algodock_common.settings import DatabaseSettings
 from algodock_common.testing import FakeObjectStore
 from algodock_deployer import handlers
+from algodock_deployer.clients.confinement import Confinement, Unconfined
 from algodock_deployer.clients.environments import UvEnvironments
 from algodock_deployer.clients.fakes import FakeRegistry, FakeRouters
 from algodock_deployer.clients.node import NodeEnvironments
@@ -49,7 +50,10 @@ class Maker(Protocol):
     """Makes deployers that share one node: one after another, as after a crash."""
 
     def __call__(
-        self, registry: FakeRegistry | None = None, tuning: Tuning | None = None
+        self,
+        registry: FakeRegistry | None = None,
+        tuning: Tuning | None = None,
+        confinement: Confinement | None = None,
     ) -> AbstractAsyncContextManager[Deployer]: ...
 
 
@@ -246,7 +250,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def make(database: Database, root: Path, environments_root: Path, uv: str) -> Maker:
     @asynccontextmanager
-    async def made(registry: FakeRegistry | None = None, tuning: Tuning | None = None) -> AsyncIterator[Deployer]:
+    async def made(
+        registry: FakeRegistry | None = None,
+        tuning: Tuning | None = None,
+        confinement: Confinement | None = None,
+    ) -> AsyncIterator[Deployer]:
         folders = Folders(root, root / "services")
         store, routers, prober = FakeObjectStore(), FakeRouters(), HttpProber()
         registry = registry or FakeRegistry()
@@ -261,6 +269,7 @@ def make(database: Database, root: Path, environments_root: Path, uv: str) -> Ma
             database=database, store=store, processes=processes, environments=environments,
             node=NodeEnvironments(environments), prober=prober, registry=registry, routers=routers, sandbox=sandbox,
             tools=run_tool, folders=folders, node_id=f"node-{root.name}", tuning=tuning or QUICK,
+            confinement=confinement or Unconfined(),
         )  # fmt: skip
         schedule = Schedule(context, reconcile_every_s=0.5, watch_every_s=0.2)
         schedule.start()

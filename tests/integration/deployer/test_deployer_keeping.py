@@ -5,7 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import psutil
+import pytest
+
+from algodock_deployer.clients.cgroups import Cgroups
+from algodock_deployer.clients.confinement import KernelConfinement
+from algodock_deployer.clients.sandbox import Sandbox
+from algodock_deployer.domain.programs import Limits
 
 from .conftest import eventually
 
@@ -21,6 +31,27 @@ class Sick(http.server.BaseHTTPRequestHandler):
     def send_response(self, code, message=None):
         super().send_response(500 if os.path.exists("sick") else code, message)
 http.server.BaseHTTPRequestHandler = Sick
+"""
+
+
+HUNGRY = """
+import os, threading, time
+held = []
+def eat():
+    while True:
+        if os.path.exists("hungry"):
+            held.append(bytes(os.urandom(2**20)) * 8)
+        time.sleep(0.02)
+threading.Thread(target=eat, daemon=True).start()
+"""
+LEAVES = """
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    open("daemon", "w").write(str(os.getpid()))
+    time.sleep(600)
 """
 
 
@@ -105,3 +136,60 @@ async def test_a_process_that_lives_and_is_not_healthy_is_started_again(deployer
     one = (await deployer.service("sick")).instances[0]
     assert "its process lived and did not answer as healthy" in one.why
     assert "GET /health: answered 500" in one.why
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_a_program_past_its_memory_is_started_again_with_that_reason(make: Maker, wanted: bool) -> None:  # noqa: FBT001
+    """With control groups, where the machine has some, and by watching."""
+    name = f"hungry-{wanted}".lower()
+    cgroups = Cgroups(f"test-{uuid4().hex[:8]}", wanted=wanted)
+    confinement = KernelConfinement(cgroups, Sandbox(61200, wanted=False))
+    async with make(confinement=confinement) as deployer:
+        manifest = {"algodock.yaml": "resources: {memory: 128Mi}\n"}
+        release = await deployer.live(name, deployer.program("one", before=HUNGRY) | manifest)
+        await eventually(partial(_known, deployer, name), 20, "the program to be known")
+        hungry = deployer.context.folders.code(name, release.id) / "hungry"
+        before = (await only(deployer)).pid
+        hungry.touch()
+
+        async def again() -> bool | None:
+            return (await only(deployer)).pid != before or None
+
+        await eventually(again, 60, "another process to run")
+        hungry.unlink()
+
+        async def told() -> str | None:
+            message = (await deployer.service(name)).service.message
+            return message if "128 MiB" in message else None
+
+        message = await eventually(told, 60, "the reason to be told")
+        assert "its memory reached the limit" in message or "its memory went past the limit" in message
+        await deployer.status(name, "running")
+        assert (await deployer.answer(name))["version"] == "one"
+        for group in cgroups.groups("x", Limits()):
+            cgroups.clear((await deployer.service(name)).instances[0].program)
+            group.folder.parent.rmdir()
+
+
+async def _known(deployer: Deployer, name: str) -> bool | None:
+    return bool((await deployer.service(name)).instances[0].pid) or None
+
+
+async def test_a_daemon_that_a_program_left_is_ended_with_it(make: Maker) -> None:
+    confinement = KernelConfinement(Cgroups("unused", wanted=False), Sandbox(61200, wanted=False))
+    async with make(confinement=confinement) as deployer:
+        release = await deployer.live("daemon", deployer.program("one", before=LEAVES))
+        daemon = int((deployer.context.folders.code("daemon", release.id) / "daemon").read_text())
+        assert psutil.pid_exists(daemon)
+        await deployer.command("daemon", "stop")
+
+        async def drained() -> bool | None:
+            await deployer.drains()
+            return (await deployer.service("daemon")).service.status == "stopped" or None
+
+        await eventually(drained, 30, "the service to be stopped")
+
+        async def gone() -> bool | None:
+            return not psutil.pid_exists(daemon) or psutil.Process(daemon).status() == psutil.STATUS_ZOMBIE or None
+
+        await eventually(gone, 10, "the daemon to be gone")

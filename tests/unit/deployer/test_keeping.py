@@ -53,7 +53,8 @@ def test_a_process_that_lived_long_has_ended_the_row() -> None:
     after, act = after_look(replace(ONE, exits=5), "RUNNING", 11, later(61))
     assert (after.exits, act) == (1, "")
     after, act = after_look(replace(ONE, exits=5, why="it exited"), "RUNNING", 10, later(61))
-    assert (after.exits, after.why, act) == (0, "", "")
+    assert (after.exits, after.why, act) == (0, "it exited", ""), "the reason is still told"
+    assert assess([after]) == ("running", "healthy", "started again: it exited")
 
 
 def test_a_manager_that_gave_up_has_seen_four_exits() -> None:

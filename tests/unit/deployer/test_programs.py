@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -11,6 +12,7 @@ from uuid import UUID
 import pytest
 
 from algodock_deployer.domain.programs import (
+    ControlGroup,
     Limits,
     ProgramSpec,
     common_module,
@@ -53,9 +55,66 @@ def test_the_start_script_sets_what_was_declared_and_nothing_else(tmp_path: Path
 
 
 def test_another_uid_and_limits_are_in_the_start_script(tmp_path: Path) -> None:
-    text = start_script(replace(spec(tmp_path, "prog"), uid=61201, limits=Limits(memory=2**30)))
-    assert "setpriv --reuid=61201 --regid=61201 --clear-groups --no-new-privs prog" in text
-    assert "ulimit -d 1048576" in text
+    limits = Limits(memory=2**30, processes=100, file_size=2**20)
+    text = start_script(replace(spec(tmp_path, "prog"), uid=61201, limits=limits))
+    alone = "setpriv --reuid=61201 --regid=61201 --clear-groups --no-new-privs prog"
+    assert f"exec prlimit --nproc=400 {alone}" in text, "for all instances of the service together"
+    assert "prlimit" not in start_script(replace(spec(tmp_path, "prog"), limits=limits)), "it would count others'"
+    assert f"exec {alone}" in start_script(replace(spec(tmp_path, "prog"), uid=61201))
+    assert "ulimit -d" not in text, "neither that nor -v: both break what reserves much and uses little"
+
+
+def test_a_file_past_its_size_cannot_be_written(tmp_path: Path) -> None:
+    code = "import sys; open(sys.argv[1], 'wb').write(bytes(3 * 2**20))"
+    one = replace(spec(tmp_path, sys.executable, "-c", code, "big"), limits=Limits(file_size=2**20))
+    one.script.write_text(start_script(one))
+    done = subprocess.run(["/bin/sh", str(one.script)], capture_output=True, check=False)
+    assert done.returncode != 0
+    assert (tmp_path / "big").stat().st_size <= 2**20
+
+
+def group(folder: Path, *present: str) -> ControlGroup:
+    """Make what looks like a control group of the kernel's."""
+    folder.mkdir()
+    for name in ("cgroup.procs", *present):
+        (folder / name).touch()
+    return ControlGroup(folder, (("memory.max", "1024"), ("memory.swap.max", "0")))
+
+
+def test_the_start_script_enters_its_control_groups_with_their_limits_set(tmp_path: Path) -> None:
+    one = replace(spec(tmp_path, "/bin/true"), groups=(group(tmp_path / "a b", "memory.max"),))
+    one.script.write_text(start_script(one))
+    subprocess.run(["/bin/sh", str(one.script)], check=True)
+    assert (tmp_path / "a b" / "memory.max").read_text() == "1024\n"
+    assert not (tmp_path / "a b" / "memory.swap.max").exists(), "this kernel has none"
+    assert (tmp_path / "a b" / "cgroup.procs").read_text() == one.pid_file.read_text()
+
+
+def test_without_its_control_groups_a_program_starts_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    one = replace(spec(tmp_path, "/bin/true"), groups=(ControlGroup(tmp_path / "file" / "group"),))
+    one.script.write_text(start_script(one))
+    done = subprocess.run(["/bin/sh", str(one.script)], capture_output=True, check=True)
+    assert not done.stderr
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_what_an_ended_run_left_in_the_group_is_ended_before_the_next(runs: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    one = replace(spec(tmp_path, "/bin/true"), groups=(group(tmp_path / "g"),))
+    one.script.write_text(start_script(one))
+    with subprocess.Popen(["/bin/sleep", "60"]) as main, subprocess.Popen(["/bin/sleep", "60"]) as left:
+        (tmp_path / "g" / "cgroup.procs").write_text(f"{left.pid}\n")
+        one.pid_file.write_text(f"{main.pid}\n")
+        if not runs:
+            main.kill()
+            main.wait()
+        subprocess.run(["/bin/sh", str(one.script)], check=True)
+        if runs:
+            assert left.poll() is None, "a script that somebody runs by hand ends nothing that serves"
+        else:
+            assert left.wait(10) == -9
+        main.kill()
+        left.kill()
 
 
 def test_the_section_is_what_supervisord_reads(tmp_path: Path) -> None:

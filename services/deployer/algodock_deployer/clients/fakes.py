@@ -164,7 +164,8 @@ class FakeRegistry:
         if request.pinned_port and any(place.port == request.pinned_port for place in self.places.values()):
             raise Conflict(f"port {request.pinned_port} is taken")
         port = request.pinned_port or _free_port(request.host)
-        made = Lease(uuid7(), request.host, port, f"http://{request.host}:{port}", "token")
+        instance_id = uuid7()
+        made = Lease(instance_id, request.host, port, f"http://{request.host}:{port}", f"token-{instance_id.hex}")
         self.leases[made.instance_id], self.places[made.instance_id] = request, made
         self.states[made.instance_id] = ("starting", self.epoch)
         return made

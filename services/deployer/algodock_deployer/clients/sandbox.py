@@ -52,6 +52,16 @@ class Sandbox:
         return None if self.obstacle(*paths) else self._base + number
 
     @staticmethod
+    def show(folder: Path, uid: int | None) -> None:
+        """Let ``uid`` read ``folder`` and all in it and change nothing; what could run still can."""
+        if uid is None:
+            return
+        for root, folders, files in os.walk(folder):
+            for path in (Path(root) / name for name in (*folders, *files)):
+                _show(path, uid)
+        _show(folder, uid)
+
+    @staticmethod
     def give(folder: Path, uid: int | None) -> None:
         """Make ``folder`` and all in it belong to ``uid``, closed to others; links are not followed."""
         if uid is None:
@@ -61,3 +71,11 @@ class Sandbox:
                 os.chown(Path(root) / name, uid, uid, follow_symlinks=False)
         os.chown(folder, uid, uid, follow_symlinks=False)
         folder.chmod(0o750)
+
+
+def _show(path: Path, uid: int) -> None:
+    """Make the platform the owner and ``uid`` the group, which may read."""
+    os.chown(path, os.geteuid(), uid, follow_symlinks=False)
+    if not path.is_symlink():
+        mode = stat.S_IMODE(path.lstat().st_mode)
+        path.chmod((mode & 0o700) | stat.S_IRUSR | ((mode & 0o500) >> 3) | stat.S_IRGRP)

@@ -20,6 +20,7 @@ __all__ = ["BuildLog", "Tool", "ToolRunner", "build_environment", "run_tool"]
 
 TAIL_BYTES = 8 * 1024
 GRACE_S = 3.0
+PROCESSES = 2048  # of the builder's user, or of a service's
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # What a build needs to reach its registries, and nothing else of the platform's environment.
@@ -125,7 +126,7 @@ async def run_tool(tool: Tool, log: BuildLog) -> str:
         StepFailed: it ended with an error, or did not end in time; the detail carries its own last words.
     """
     start = log.size()
-    argv = [*(as_user(tool.uid) if tool.uid is not None else []), *tool.argv]
+    argv = [*(as_user(tool.uid, PROCESSES) if tool.uid is not None else []), *tool.argv]
     with log.path.open("ab") as output:
         try:
             process = await asyncio.create_subprocess_exec(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -15,6 +16,11 @@ class Folders:
 
     data: Path
     services: Path
+
+    @property
+    def digest(self) -> str:
+        """Return a short name of this platform among others on the machine."""
+        return hashlib.sha256(str(self.data).encode()).hexdigest()[:12]
 
     @property
     def environments(self) -> Path:
@@ -56,6 +62,14 @@ class Folders:
     def code(self, name: str, release_id: UUID) -> Path:
         """Return where a release's source is unpacked; its programs work there."""
         return self.release(name, release_id) / "code"
+
+    def token(self, name: str, release_id: UUID, program: str) -> Path:
+        """Return the file with an instance's own token."""
+        return self.release(name, release_id) / "programs" / f"{program}.token"
+
+    def temporary(self, name: str, program: str) -> Path:
+        """Return the temporary folder of one program."""
+        return self.home(name) / "tmp" / program
 
     @property
     def build_logs(self) -> Path:

@@ -62,7 +62,7 @@ def _living(one: Instance, pid: int, now: datetime, ailment: str, ended: str) ->
         return _again(replace(one, pid=pid, up_since=now), row + 1, ailment or ended, now, runs=True)
     if ailment:
         return _again(one, row + 1, ailment, now)
-    return (replace(one, exits=0, why="") if stable and one.exits else one), ""
+    return (replace(one, exits=0) if stable and one.exits else one), ""
 
 
 def _held(one: Instance, now: datetime, *, pid: int) -> tuple[Instance, Act]:

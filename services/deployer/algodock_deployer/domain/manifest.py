@@ -62,7 +62,7 @@ class _Strict(BaseModel):
 
 
 class Resources(_Strict):
-    """What one instance may use; ``memory`` is in bytes and is held as a limit on its data segment."""
+    """What one instance may use; ``memory`` is in bytes, for all of its processes together."""
 
     cpu: float | None = Field(default=None, gt=0)
     memory: Annotated[int | None, BeforeValidator(_bytes)] = Field(default=None, ge=16 * 2**20)

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
     "GROUP",
+    "ControlGroup",
     "Limits",
     "ProgramSpec",
     "as_user",
@@ -38,6 +39,7 @@ GROUP = "ai-services"
 LOG_BYTES = "10MB"
 LOG_BACKUPS = 5
 OPEN_FILES = 8192
+SHARED_BY = 4  # a service's user has several instances, and two releases during a switch
 SOCKET_NAME = 90  # of some 107 bytes: supervisord binds to a longer name first
 
 
@@ -53,10 +55,23 @@ def full_name(program: str) -> str:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the kernel holds an instance to; ``memory`` in bytes, on its data segment."""
+    """What an instance is held to; ``memory`` and ``file_size`` in bytes, ``processes`` with their threads.
+
+    Memory is never limited by RLIMIT_AS or RLIMIT_DATA: both break what reserves much and uses little (Node.js, CUDA).
+    """
 
     memory: int | None = None
+    processes: int | None = None
+    file_size: int | None = None
     open_files: int = OPEN_FILES
+
+
+@dataclass(frozen=True)
+class ControlGroup:
+    """A folder of the kernel's control groups, and what is written to its files before a program enters it."""
+
+    folder: Path
+    settings: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,32 +91,56 @@ class ProgramSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     uid: int | None = None
     limits: Limits = field(default_factory=Limits)
+    groups: tuple[ControlGroup, ...] = ()
     mode: str = ""
 
 
-def as_user(uid: int) -> list[str]:
-    """Return what goes before a command so that it runs as ``uid`` and can never be more."""
-    return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs"]
+def as_user(uid: int, processes: int | None = None) -> list[str]:
+    """Return what goes before a command so that it runs as ``uid`` and can never be more.
+
+    ``processes`` is how many the user may have in all, threads among them; without own user it would count others'.
+    """
+    limit = ["prlimit", f"--nproc={processes}"] if processes else []
+    return [*limit, "setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs"]
 
 
 def start_script(spec: ProgramSpec) -> str:
     """Return the ``start.sh`` of an instance (for ``/bin/sh``)."""
+    pid_file = shlex.quote(str(spec.pid_file))
     lines = [
         "#!/bin/sh",
         "# Written by AlgoDock. supervisord runs exactly this; by hand it does the same.",
         '[ "$1" = clean ] || exec env -i /bin/sh "$0" clean',
         f"cd {shlex.quote(str(spec.folder))} || exit 127",
-        f"echo $$ > {shlex.quote(str(spec.pid_file))}",
+        *_enter(spec.groups, pid_file),
+        f"echo $$ > {pid_file}",
         "ulimit -c 0",
         f"ulimit -n {spec.limits.open_files} 2>/dev/null || :",
     ]
-    if spec.limits.memory:
-        lines.append(f"ulimit -d {spec.limits.memory // 1024}")
+    if spec.limits.file_size:
+        lines.append(f"ulimit -f {spec.limits.file_size // 512}")
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(spec.environment.items())]
     lines += ["unset PWD OLDPWD", "umask 022"]
-    argv = [*(as_user(spec.uid) if spec.uid is not None else []), *spec.argv]
+    processes = spec.limits.processes and spec.limits.processes * SHARED_BY
+    argv = [*(as_user(spec.uid, processes) if spec.uid is not None else []), *spec.argv]
     lines.append(f"exec {shlex.join(argv)}")
     return "\n".join(lines) + "\n"
+
+
+def _enter(groups: Iterable[ControlGroup], pid_file: str) -> Iterator[str]:
+    """Yield the lines that bring the script into its control groups; where there are none any more it goes on.
+
+    What an earlier run left in the group, a daemon for example, is ended first, unless that run is still going on.
+    """
+    for group in groups:
+        folder = shlex.quote(str(group.folder))
+        yield f"if mkdir -p {folder} 2>/dev/null && [ -w {folder}/cgroup.procs ]; then"
+        yield f'  kill -0 "$(cat {pid_file} 2>/dev/null)" 2>/dev/null ||'
+        yield f'    while read -r left; do kill -9 "$left"; done < {folder}/cgroup.procs 2>/dev/null'
+        for name, value in group.settings:
+            yield f"  [ ! -e {folder}/{name} ] || echo {value} > {folder}/{name} 2>/dev/null"
+        yield f"  echo $$ > {folder}/cgroup.procs"
+        yield "fi"
 
 
 def program_section(spec: ProgramSpec) -> str:

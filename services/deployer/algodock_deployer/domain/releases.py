@@ -67,7 +67,8 @@ def assess(instances: Sequence[Instance]) -> tuple[ServiceStatus, Health, str]:
         return "degraded", "unhealthy", f"{len(down)} of {len(serving)} instances do not run{by_hand}{why}"
     if silent:
         return "degraded", "unhealthy", f"{len(silent)} of {len(serving)} instances do not answer"
-    return "running", "healthy", ""
+    again = next((f"started again: {one.why}" for one in serving if one.why), "")
+    return "running", "healthy", again
 
 
 def _held(held: Sequence[Instance]) -> str:

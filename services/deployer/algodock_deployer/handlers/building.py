@@ -59,6 +59,7 @@ async def prepare(context: Context, progress: Progress) -> Prepared:
     if plan.manifest.build:
         async with progress.step("build-command", "building"):
             await _build_command(context, progress, prepared)
+    await asyncio.to_thread(context.sandbox.show, context.folders.code(release.algorithm, release.id), prepared.uid)
     return prepared
 
 
@@ -121,7 +122,7 @@ async def _environment(context: Context, progress: Progress, plan: Plan) -> Prep
             _link_packages(folder / "code" / "node_modules", packages.folder / "node_modules")
             paths = (packages.folder / "node_modules" / ".bin", *paths)
     progress.note("unchanged" if reused else "built")
-    uid = _owner(context, progress, programs)
+    uid = _owner(context, progress, plan, programs)
     values = {"plan": plan.model_dump(mode="json", by_alias=True), "environment_key": key or None}
     async with context.database.transaction() as tx:
         progress.release = await Releases(tx.session).update(release.id, **values)
@@ -135,8 +136,11 @@ def _link_packages(path: Path, target: Path) -> None:
     link(path, target)
 
 
-def _owner(context: Context, progress: Progress, programs: Interpreters) -> int | None:
-    """Return the uid of the service's programs, its folders made its own; None where they run as the platform."""
+def _owner(context: Context, progress: Progress, plan: Plan, programs: Interpreters) -> int | None:
+    """Return the uid of the service's programs; None where they run as the platform.
+
+    Its home is its own. Its code is while it is built, and only to be read from then on.
+    """
     release = progress.release
     folder, home = context.folders.release(release.algorithm, release.id), context.folders.home(release.algorithm)
     home.mkdir(parents=True, exist_ok=True)
@@ -147,7 +151,8 @@ def _owner(context: Context, progress: Progress, programs: Interpreters) -> int 
         *(Path(p) for p in (programs.python, programs.node) if p),
     )
     if uid is not None:
-        context.sandbox.give(folder / "code", uid)
+        if plan.manifest.build and not (folder / BUILT).exists():
+            context.sandbox.give(folder / "code", uid)
         context.sandbox.give(home, uid)
     return uid
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from algodock_deployer.clients.confinement import Confinement, Unconfined
 from algodock_deployer.domain.modes import Modes
+from algodock_deployer.domain.programs import Limits
 from algodock_deployer.handlers.vitals import Vitals
 
 if TYPE_CHECKING:
@@ -48,6 +50,13 @@ class Tuning:
     max_source_bytes: int = 4 * 2**30
     heartbeat_url: str = ""
     health_timeout_s: float = 5
+    max_memory: int | None = None
+    max_processes: int | None = None
+    max_file_size: int | None = None
+
+    def limits(self, memory: int | None) -> Limits:
+        """Return what an instance is held to, with the memory that its manifest declares, if it does."""
+        return Limits(memory=memory or self.max_memory, processes=self.max_processes, file_size=self.max_file_size)
 
 
 class DrainBoard:
@@ -155,4 +164,5 @@ class Context:
     bell: asyncio.Event = field(default_factory=asyncio.Event)
     drains: DrainBoard = field(default_factory=DrainBoard)
     background: Background = field(default_factory=Background)
+    confinement: Confinement = field(default_factory=Unconfined)
     vitals: Vitals = field(default_factory=Vitals)

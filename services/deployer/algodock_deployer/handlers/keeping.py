@@ -9,7 +9,9 @@ import structlog
 from algodock_common.errors import AlgoDockError
 from algodock_deployer.domain.keeping import after_look
 from algodock_deployer.handlers.last_words import last_words
+from algodock_deployer.handlers.leftovers import end_leftovers
 from algodock_deployer.handlers.status import show_status
+from algodock_deployer.handlers.watching import know_plans
 from algodock_deployer.repository import Instances
 
 if TYPE_CHECKING:
@@ -33,11 +35,12 @@ async def keep_alive(context: Context, instances: Sequence[Instance], seen: Mapp
     """
     async with context.database.read() as session:
         now = await Instances(session).now()
+        await know_plans(context, session, [one for one in instances if one.phase == "serving"])
     for before in instances:
         found = seen.get(before.program)
         if found is None or before.phase != "serving" or context.background.busy(("keep", before.id)):
             continue
-        ailment = context.vitals.ailment(before.id, found.pid)
+        ailment = await _ailment(context, before, found)
         ended = "it exited" if found.exit_code is None else f"it exited with code {found.exit_code}"
         after, act = after_look(before, found.state, found.pid, now, ailment=ailment, ended=ended)
         if after != before:
@@ -46,12 +49,22 @@ async def keep_alive(context: Context, instances: Sequence[Instance], seen: Mapp
             context.background.run(("keep", before.id), _act(context, after, act))
 
 
+async def _ailment(context: Context, one: Instance, found: Seen) -> str:
+    """Return why the process must not go on, or why the one before it ended; an empty string when it is well."""
+    plan = context.vitals.plans.get(one.release_id)
+    limit = context.tuning.limits(plan.manifest.resources.memory if plan else None).memory
+    past = await context.confinement.past_memory(one.program, found.pid, limit) if limit and found.pid else ""
+    return past or context.vitals.ailment(one.id, found.pid)
+
+
 async def _note(context: Context, before: Instance, after: Instance) -> None:
     troubled = after.exits > before.exits
     detail = last_words(context, after) if troubled else ""
     async with context.database.transaction() as tx:
         await Instances(tx.session).keep(after)
         await show_status(tx, after.service_id, detail)
+    if troubled and after.pid:
+        await end_leftovers(context, after, spare=after.pid)
     if troubled:
         log.warning(
             "crash_loop" if after.hold == "stopped" else "instance_exited",
@@ -63,6 +76,7 @@ async def _act(context: Context, one: Instance, act: Act) -> None:
     try:
         if act == "pause":
             await context.processes.pause(one.program)
+            await end_leftovers(context, one)
         else:
             await context.processes.resume(one.program)
     except (AlgoDockError, TimeoutError) as error:

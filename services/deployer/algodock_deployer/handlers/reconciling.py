@@ -56,6 +56,7 @@ async def _end_unknown(context: Context, seen: Mapping[str, Seen]) -> None:
         if program not in known:
             log.warning("unknown_program_ended", program=program)
             await context.processes.stop(program)
+            await context.confinement.end_strays(program, "")
 
 
 async def _note_seen(context: Context, instances: Sequence[Instance], seen: Mapping[str, Seen]) -> None:

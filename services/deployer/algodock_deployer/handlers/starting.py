@@ -12,9 +12,10 @@ from algodock_deployer.clients.files import link, write_whole
 from algodock_deployer.clients.registry import LeaseRequest
 from algodock_deployer.clients.tools import PATH
 from algodock_deployer.domain.errors import ProgramFailed
-from algodock_deployer.domain.programs import Limits, ProgramSpec, common_module, ports_module, program_name
+from algodock_deployer.domain.programs import ProgramSpec, common_module, ports_module, program_name
 from algodock_deployer.domain.releases import Instance
 from algodock_deployer.handlers.last_words import last_words
+from algodock_deployer.handlers.leftovers import end_leftovers, remove_temporary
 from algodock_deployer.handlers.progress import patiently
 from algodock_deployer.repository import Instances
 
@@ -70,6 +71,8 @@ async def abandon(context: Context, instances: Sequence[Instance]) -> None:
         await patiently(lambda one=instance: context.processes.stop(one.program),  # type: ignore[misc]
                         within_s=context.tuning.patience_s)  # fmt: skip
         failpoints.reach("deploy.ended")
+        await end_leftovers(context, instance)
+        await remove_temporary(context, instance)
         await patiently(lambda one=instance: context.registry.release(one.id),  # type: ignore[misc]
                         within_s=context.tuning.patience_s)  # fmt: skip
         failpoints.reach("deploy.freed")
@@ -121,7 +124,7 @@ async def _lease(context: Context, progress: Progress, prepared: Prepared, start
 
 def _token_file(context: Context, instance: Instance, lease: Lease) -> None:
     """Keep the instance's own token where only the platform reads it; its start script hands it on."""
-    write_whole(_programs(context, instance) / f"{instance.program}.token", lease.token, 0o600)
+    write_whole(context.folders.token(instance.algorithm, instance.release_id, instance.program), lease.token, 0o600)
 
 
 def _programs(context: Context, instance: Instance) -> Path:
@@ -133,10 +136,11 @@ def _spec(context: Context, progress: Progress, prepared: Prepared, instance: In
     home = folders.home(name)
     programs = _programs(context, instance)
     script = programs / f"{instance.program}.sh"
-    temporary = home / "tmp"
-    temporary.mkdir(parents=True, exist_ok=True)
+    temporary = folders.temporary(name, instance.program)
+    temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
     if prepared.uid is not None:
-        os.chown(temporary, prepared.uid, prepared.uid)
+        for folder in (temporary.parent, temporary):
+            os.chown(folder, prepared.uid, prepared.uid)
     write_config(context)
     link(folders.release(name, instance.release_id) / "start.sh", script)
     environment = {
@@ -148,7 +152,7 @@ def _spec(context: Context, progress: Progress, prepared: Prepared, instance: In
         "SERVICE_PORT": str(instance.port),
         "ALGODOCK_NAME": name,
         "ALGODOCK_RELEASE": str(instance.release_id),
-        "ALGODOCK_TOKEN": (programs / f"{instance.program}.token").read_text(encoding="ascii"),
+        "ALGODOCK_TOKEN": folders.token(name, instance.release_id, instance.program).read_text("ascii"),
         "ALGODOCK_HEARTBEAT_URL": context.tuning.heartbeat_url,
         "PATH": os.pathsep.join([*map(str, prepared.paths), PATH]),
         "HOME": str(home),
@@ -158,6 +162,7 @@ def _spec(context: Context, progress: Progress, prepared: Prepared, instance: In
     }
     if prepared.plan.uses_sdk:
         environment["ALGODOCK_DEBUG_LOG"] = str(_debug_log(context, name, prepared.uid))
+    limits = context.tuning.limits(prepared.plan.manifest.resources.memory)
     progress.log.say(f"start: {' '.join(prepared.plan.argv(prepared.programs, instance.host, instance.port))}")
     return ProgramSpec(
         program=instance.program,
@@ -169,7 +174,8 @@ def _spec(context: Context, progress: Progress, prepared: Prepared, instance: In
         stderr=folders.program_log(instance.program, "stderr"),
         environment=environment,
         uid=prepared.uid,
-        limits=Limits(memory=prepared.plan.manifest.resources.memory),
+        limits=limits,
+        groups=context.confinement.groups(instance.program, limits),
         mode=context.modes.of(name),
     )
 

@@ -31,7 +31,8 @@ async def show_status(tx: Transaction, service_id: UUID, detail: str = "") -> No
     status, health, message = assess(instances)
     if message and detail:
         message = f"{message}: {detail}"
-    if (status, health) == (service.status, service.health) and (not detail or message == service.message):
+    told = service.message.startswith(message) or not (detail or status == "running")
+    if (status, health) == (service.status, service.health) and told:
         return
     was = service.status
     service = await services.update(service_id, status=status, health=health, message=message)

@@ -9,12 +9,24 @@ from algodock_deployer.domain.plan import Plan
 from algodock_deployer.repository import Instances, Releases
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
     from algodock_deployer.domain.releases import Instance
     from algodock_deployer.handlers.context import Context
 
-__all__ = ["watch_health"]
+__all__ = ["know_plans", "watch_health"]
 
 PARALLEL = 16
+
+
+async def know_plans(context: Context, session: AsyncSession, instances: Sequence[Instance]) -> None:
+    """Read the plans of the releases that these instances run, those that are not known yet."""
+    for release_id in {one.release_id for one in instances} - context.vitals.plans.keys():
+        release = await Releases(session).get(release_id)
+        if release is not None and release.plan:
+            context.vitals.plans[release_id] = Plan.model_validate(release.plan)
 
 
 async def watch_health(context: Context) -> None:
@@ -22,10 +34,7 @@ async def watch_health(context: Context) -> None:
     async with context.database.read() as session:
         rows = await Instances(session).of_node(context.node_id)
         instances = [one for one in rows if one.phase == "serving" and one.pid and not one.hold]
-        for release_id in {one.release_id for one in instances} - context.vitals.plans.keys():
-            release = await Releases(session).get(release_id)
-            if release is not None and release.plan:
-                context.vitals.plans[release_id] = Plan.model_validate(release.plan)
+        await know_plans(context, session, instances)
     context.vitals.keep({one.id for one in rows}, {one.release_id for one in rows})
     places = asyncio.Semaphore(PARALLEL)
     await asyncio.gather(*(_look(context, one, places) for one in instances if one.release_id in context.vitals.plans))
