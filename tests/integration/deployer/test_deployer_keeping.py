@@ -16,6 +16,7 @@ from algodock_deployer.clients.cgroups import Cgroups
 from algodock_deployer.clients.confinement import KernelConfinement
 from algodock_deployer.clients.sandbox import Sandbox
 from algodock_deployer.domain.programs import Limits
+from algodock_deployer.repository import Timeline
 
 from .conftest import eventually
 
@@ -166,6 +167,9 @@ async def test_a_program_past_its_memory_is_started_again_with_that_reason(make:
         assert "its memory reached the limit" in message or "its memory went past the limit" in message
         await deployer.status(name, "running")
         assert (await deployer.answer(name))["version"] == "one"
+        async with deployer.context.database.read() as session:
+            told_of = await Timeline(session).of(deployer.ids[name], limit=9)
+        assert [one.actor for one in told_of if one.kind == "restarted" and "128 MiB" in one.detail] == ["deployer"]
         for group in cgroups.groups("x", Limits()):
             cgroups.clear((await deployer.service(name)).instances[0].program)
             group.folder.parent.rmdir()

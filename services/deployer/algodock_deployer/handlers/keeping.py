@@ -12,7 +12,7 @@ from algodock_deployer.handlers.last_words import last_words
 from algodock_deployer.handlers.leftovers import end_leftovers
 from algodock_deployer.handlers.status import show_status
 from algodock_deployer.handlers.watching import know_plans
-from algodock_deployer.repository import Instances
+from algodock_deployer.repository import Instances, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,6 +62,12 @@ async def _note(context: Context, before: Instance, after: Instance) -> None:
     detail = last_words(context, after) if troubled else ""
     async with context.database.transaction() as tx:
         await Instances(tx.session).keep(after)
+        if troubled:
+            row = f", {after.exits} times in a row" if after.exits > 1 else ""
+            await Timeline(tx.session).note(
+                after.service_id, "restarted", actor="deployer", ok=after.hold != "stopped",
+                detail=f"instance {after.index}: {after.why}{row}",
+            )  # fmt: skip
         await show_status(tx, after.service_id, detail)
     if troubled and after.pid:
         await end_leftovers(context, after, spare=after.pid)
