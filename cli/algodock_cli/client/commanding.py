@@ -74,7 +74,10 @@ def _instances(service: Service) -> set[str]:
 def _shows(action: Action, body: dict[str, Any] | None) -> Callable[[Service, Service], bool]:
     """Return what tells from the service before and now that the command is done."""
     if action == "scale":
-        wanted = (body or {})["instances"]
+        given = body or {}
+        rule, wanted = given.get("rule"), given.get("instances")
+        if rule is not None:
+            return lambda _, now: now.get("scale_rule") == rule
         return lambda _, now: now["status"] == "stopped" or len(_instances(now)) == wanted
     return _SHOWS[action]
 

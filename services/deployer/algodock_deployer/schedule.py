@@ -49,6 +49,7 @@ class Schedule:
             asyncio.create_task(self._again(handlers.reconcile, self._reconcile_every_s), name="reconcile"),
             asyncio.create_task(self._again(handlers.watch_health, self._watch_every_s), name="watch"),
             asyncio.create_task(self._again(handlers.withdraw_failing, self._reconcile_every_s), name="withdraw"),
+            asyncio.create_task(self._again(handlers.scale_by_rule, 1.0), name="scale"),
             asyncio.create_task(self._again(handlers.clean, self._clean_every_s), name="clean"),
         ]
 

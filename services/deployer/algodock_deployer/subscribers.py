@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from algodock_common.events import AlgorithmChanged, CodePushed, InstanceChanged, ServiceCommand
+from algodock_common.events import AlgorithmChanged, CodePushed, InstanceChanged, ServiceCommand, ServiceLoad
 from algodock_deployer import handlers
 
 if TYPE_CHECKING:
@@ -20,3 +20,4 @@ def subscribe(bus: Bus, context: handlers.Context) -> None:
     bus.subscribe(ServiceCommand, partial(handlers.take_command, context))
     bus.subscribe(AlgorithmChanged, partial(handlers.take_algorithm, context))
     bus.subscribe(InstanceChanged, partial(handlers.take_instance, context))
+    bus.subscribe(ServiceLoad, partial(handlers.take_load, context))

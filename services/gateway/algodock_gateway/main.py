@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
 
-from algodock_common.capacity import Capacity, RedisSlots
+from algodock_common.capacity import Capacity, LoadTeller, RedisSlots
 from algodock_common.database import Database, migrate
 from algodock_common.messaging import Bus
 from algodock_common.routing import RoutingFeed, RoutingTable
@@ -28,6 +28,7 @@ from algodock_gateway.handlers.directory import Directory
 from algodock_gateway.handlers.following import Following
 from algodock_gateway.handlers.identity import Stamps
 from algodock_gateway.handlers.key_ring import KeyRing
+from algodock_gateway.handlers.load import CallLoad
 from algodock_gateway.handlers.services import Services
 from algodock_gateway.handlers.task_events import TaskEvents
 from algodock_gateway.handlers.task_watch import Watch
@@ -92,6 +93,7 @@ def create_app(settings: Settings) -> Edge:
     book = CallBook(CallStore(database), keep_days=settings.gateway.keep_calls_days)
     capacity = Capacity(RedisSlots(settings.redis), process=router_id)
     desk = CallDesk(table, feed, directory, pool, capacity)
+    load = LoadTeller(bus, CallLoad(desk, book, router_id).look, source="/gateway")
 
     releases, finished, moves = Waiters(), Waiters(), Waiters()
     deployer, forge = HttpDeployer(clients.deployer), HttpForge(clients.forge)
@@ -103,9 +105,8 @@ def create_app(settings: Settings) -> Edge:
     box, file = SecretBox(settings.secrets.derive("callback-secrets")), settings.platform.data_dir / "credentials.json"
     credentials = Credentials(database, keys, box, file=file, url=settings.peers.gateway_url)
     callback_secrets = CallbackSecrets(database, box, file=file, grace_s=settings.gateway.callback_secret_grace_s)
-    stamps = Stamps(settings.identity_private_key)
+    stamps, signals = Stamps(settings.identity_private_key), Signals(settings.redis)
     relay = Relay(pool, settings.secrets.service_token(), proxies=settings.gateway.proxies)
-    signals = Signals(settings.redis)
     subscribe(bus, signals, Following(database, releases=releases, tasks=finished, moves=moves), capacity)
 
     peers = Peers(settings.peers)
@@ -122,7 +123,7 @@ def create_app(settings: Settings) -> Edge:
                 await own.start()
                 stack.push_async_callback(own.stop)
             await directory.load()
-            for part in (signals, capacity, bus, events.watch):
+            for part in (signals, capacity, bus, events.watch, load):
                 await part.start()
                 stack.push_async_callback(part.stop)
             await database.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from algodock_common.capacity import Capacity, RedisSlots
+from algodock_common.capacity import Capacity, LoadTeller, RedisSlots
 from algodock_common.database import Database, migrate
 from algodock_common.messaging import Bus
 from algodock_common.signals import Signals
@@ -14,6 +14,7 @@ from algodock_common.web import InternalClient, serve, service_app
 from algodock_runner.clients.bucket import BucketKeeper
 from algodock_runner.clients.gateway import HttpGateway
 from algodock_runner.handlers.bell import Bell
+from algodock_runner.handlers.load import TaskLoad
 from algodock_runner.handlers.shares import Shares
 from algodock_runner.settings import Settings
 
@@ -135,7 +136,6 @@ def worker(settings: Settings) -> FastAPI:
     signals = Signals(settings.redis)
     db = Database(settings.database, schema=SCHEMA, source="/runner/worker", bus=bus, signals=signals, indexed=True)
     store = MinioObjectStore(settings.objects)
-    bucket = BucketKeeper(store)
     redis = Redis.from_url(settings.redis.url.get_secret_value())
     to_gateway = InternalClient(settings.peers.gateway_url, settings.secrets)
     to_registry = InternalClient(settings.peers.registry_url, settings.secrets)
@@ -178,8 +178,9 @@ def worker(settings: Settings) -> FastAPI:
             for close in (to_gateway.close, to_registry.close, redis.aclose, store.close):
                 stack.push_async_callback(close)
             await migrate(settings.database, schema=SCHEMA, migrations=MIGRATIONS)
-            work = (progress, behind, ledger, canceller, pool)
-            for part in (http, target, bucket, signals, capacity, bus, db, bell, feed, sender, *work):
+            load = TaskLoad(db, table, pool, worker_id)
+            work = (progress, behind, ledger, canceller, pool, LoadTeller(bus, load.look, source="/runner/worker"))
+            for part in (http, target, BucketKeeper(store), signals, capacity, bus, db, bell, feed, sender, *work):
                 await part.start()
                 stack.push_async_callback(part.stop)  # ended in the opposite order
             yield

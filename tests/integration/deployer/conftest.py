@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import UUID, uuid4
 
 import httpx
@@ -122,7 +122,7 @@ class Deployer:
         await handlers.take_push(self.context, Event.of(code, source="/test"))
         return commit
 
-    async def command(self, name: str, action: str, *, actor: str = "", **arguments: str | int) -> UUID:
+    async def command(self, name: str, action: str, *, actor: str = "", **arguments: Any) -> UUID:
         command = ServiceCommand(
             operation_id=uuid7(),
             algorithm_id=self.ids[name],

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from algodock_common.events import Event, ServiceLoad
+from algodock_deployer import handlers
+
 from .conftest import eventually
 
 if TYPE_CHECKING:
@@ -98,3 +101,32 @@ async def test_a_pinned_port_serves_one(deployer: Deployer) -> None:
     await deployer.command("scale-pinned", "scale", instances=2)
     await done(deployer, "scale-pinned", "pinned port")
     assert len((await deployer.service("scale-pinned")).instances) == 1
+
+
+async def test_a_rule_adds_instances_for_a_load_that_lasts_and_takes_them_away_after_it(deployer: Deployer) -> None:
+    name = "scale-rule"
+    await deployer.live(name, deployer.program("one"))
+    await deployer.command(name, "scale", rule={"min": 1, "max": 3, "target": 2, "cooldown_s": 2})
+
+    async def loaded() -> ServiceView | None:
+        said = ServiceLoad(router="gateway", algorithm_id=deployer.ids[name], algorithm=name, in_flight=50)
+        await handlers.take_load(deployer.context, Event.of(said, source="/test"))
+        await deployer.drains()
+        view = await deployer.service(name)
+        return view if len(view.instances) == 3 else None
+
+    view = await eventually(loaded, 60, "the rule to have grown it")
+    assert view.service.scale_rule == {"min": 1, "max": 3, "target": 2.0, "cooldown_s": 2.0}
+    await has(deployer, name, 1)
+    _, entries, _ = await handlers.timeline_of(deployer.context, name, limit=20, before=None)
+    assert "scale rule" in {one.actor for one in entries}
+
+    await deployer.command(name, "scale", instances=2)
+    assert (await has(deployer, name, 2)).service.scale_rule is None, "a number by hand ends the rule"
+
+
+async def test_a_rule_that_cannot_be_is_refused_and_the_service_stays_as_it_was(deployer: Deployer) -> None:
+    await deployer.live("scale-wrong", deployer.program("one"))
+    await deployer.command("scale-wrong", "scale", rule={"min": 3, "max": 2})
+    await done(deployer, "scale-wrong", "scale: this is no scale rule")
+    assert (await deployer.service("scale-wrong")).service.scale_rule is None

@@ -199,7 +199,15 @@ async def test_rollback_and_removal_are_commands(gateway: Gateway) -> None:
 
 async def test_scaling_is_a_command_and_a_number_that_cannot_be_is_422(gateway: Gateway) -> None:
     name, _ = await gateway.algorithm()
-    for wrong in ({"instances": 0}, {"instances": 65}, {"instances": "many"}, {"instance": 2}, {}):
+    for wrong in (
+        {"instances": 0},
+        {"instances": 65},
+        {"instances": "many"},
+        {"instance": 2},
+        {},
+        {"rule": {"min": 3, "max": 2}},
+        {"instances": 2, "rule": {"max": 2}},
+    ):
         assert (await gateway.api.post(f"/api/v1/services/scale/{name}", json=wrong)).status_code == 422
     got = await gateway.api.post(f"/api/v1/services/scale/{name}", json={"instances": 3})
     assert (got.status_code, got.json()["success"]) == (202, True)

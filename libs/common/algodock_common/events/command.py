@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from algodock_common.events.envelope import EventData
 from algodock_common.identifiers import AlgorithmName
 
-__all__ = ["ServiceCommand"]
+__all__ = ["MOST_INSTANCES", "ScaleRule", "ServiceCommand"]
+
+MOST_INSTANCES: Final = 64
+"""Instances that a service may have."""
+
+
+class ScaleRule(BaseModel):
+    """Between ``min`` and ``max`` instances, each with about ``target`` calls and tasks open or waiting.
+
+    There are fewer only when the load of the last ``cooldown_s`` seconds needs no more, and nothing was
+    scaled within them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min: int = Field(default=1, ge=1, le=MOST_INSTANCES)
+    max: int = Field(ge=1, le=MOST_INSTANCES)
+    target: float = Field(default=4, gt=0, le=10_000)
+    cooldown_s: float = Field(default=60, ge=1, le=86_400)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ScaleRule:
+        if self.min > self.max:
+            msg = f"min ({self.min}) is more than max ({self.max})"
+            raise ValueError(msg)
+        return self
 
 
 class ServiceCommand(EventData):
@@ -23,7 +48,7 @@ class ServiceCommand(EventData):
     algorithm: AlgorithmName
     action: Literal["start", "stop", "restart", "redeploy", "remove", "rollback", "scale"]
     arguments: dict[str, Any] = Field(
-        default_factory=dict, description="rollback: release_id; restart: instance_id; scale: instances"
+        default_factory=dict, description="rollback: release_id; restart: instance_id; scale: instances, or a rule"
     )
     actor: str = ""
 

@@ -15,6 +15,7 @@ from algodock_common.events.command import ServiceCommand
 from algodock_common.events.dead_letter import DeadLetter
 from algodock_common.events.envelope import EventData
 from algodock_common.events.instance import InstanceChanged
+from algodock_common.events.load import ServiceLoad
 from algodock_common.events.release import ReleaseChanged
 from algodock_common.events.task import TaskAccepted, TaskFinished, TaskReady, TaskRequested
 
@@ -33,8 +34,9 @@ class Step:
 
     ``groups`` share the work (each message once per group); ``broadcasts`` each see all messages
     and fill themselves from a snapshot first. ``fast`` topics are polled every few milliseconds on
-    brokers that do not wake a waiting fetch. ``public`` topics carry no HMAC. Published events stay in
-    the outbox for ``kept_s`` seconds, to be published again when the broker lost them.
+    brokers that do not wake a waiting fetch; messages of one that is not ``paced`` make no consumer eager.
+    ``public`` topics carry no HMAC. Published events stay in the outbox for ``kept_s`` seconds, to be
+    published again when the broker lost them.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Step:
     partitions: int = 3
     fast: bool = False
     public: bool = False
+    paced: bool = True
     kept_s: int = 3600  # two minutes for what comes with every task, by the thousand
     summary: str = field(default="", compare=False)
 
@@ -96,6 +99,15 @@ FLOW: tuple[Step, ...] = (
         ("deployer",),
         ("gateway", "worker"),
         summary="an instance came, drains or went",
+    ),
+    Step(
+        "load",
+        ServiceLoad,
+        "algorithm",
+        ("gateway", "worker"),
+        ("deployer",),
+        paced=False,
+        summary="what is open and waiting at a service, each second that there is something",
     ),
     Step(
         "task",

@@ -131,7 +131,8 @@ class Bus:
         )
 
         async def take(message: KafkaMessage) -> None:
-            self._pace.seen()
+            if step.paced:
+                self._pace.seen()
             if step.fast:
                 self._fast_pace.seen()
             await intake.take(message.raw_message)
@@ -191,7 +192,6 @@ class Bus:
 
     async def publish_many(self, events: Sequence[Event[Any]]) -> list[Unavailable | None]:
         """Publish events in their order; return for each None, or why it was not confirmed."""
-        self._pace.seen()
         answers: list[Unavailable | None] = []
         pending: list[Any] = []
         try:
@@ -232,6 +232,8 @@ class Bus:
         if self.service not in step.producers and ANYBODY not in step.producers:
             msg = f"{self.service} is no producer of {step.topic} in the flow table"
             raise ValueError(msg)
+        if step.paced:
+            self._pace.seen()
         if not self._broker.config.broker_config.producer:
             raise Unavailable("the broker is not connected")
         value = event.model_dump_json(exclude_none=True).encode()

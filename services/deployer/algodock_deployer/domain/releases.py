@@ -91,6 +91,7 @@ class Service:
 
     ``number`` is small and its own for ever (its uid is made from it); ``live_release_id`` is the
     release that serves, or that a start brings back; ``instances`` how many were asked for.
+    ``quiet_s`` ago it was last busy (noted only with a rule), ``settled_s`` ago last scaled.
     """
 
     id: UUID
@@ -106,6 +107,9 @@ class Service:
     created_at: datetime
     updated_at: datetime
     instances: int | None = None
+    scale_rule: dict[str, Any] | None = None
+    quiet_s: float = 0
+    settled_s: float = 0
 
     @property
     def serving(self) -> bool:

@@ -4,6 +4,7 @@ from algodock_deployer.handlers.cleaning import clean
 from algodock_deployer.handlers.commands import take_algorithm, take_command, take_instance
 from algodock_deployer.handlers.context import Context, Tuning
 from algodock_deployer.handlers.groups import all_groups, change_group, drop_group, find_group, make_group
+from algodock_deployer.handlers.loads import scale_by_rule, take_load
 from algodock_deployer.handlers.pushes import take_push
 from algodock_deployer.handlers.reading import (
     ReleaseView,
@@ -45,9 +46,11 @@ __all__ = [
     "make_group",
     "reconcile",
     "releases_of",
+    "scale_by_rule",
     "take_algorithm",
     "take_command",
     "take_instance",
+    "take_load",
     "take_push",
     "take_turn",
     "timeline_of",

@@ -10,6 +10,7 @@ from uuid import UUID
 from algodock_deployer.clients.confinement import Confinement, Unconfined
 from algodock_deployer.domain.modes import Modes
 from algodock_deployer.domain.programs import Limits
+from algodock_deployer.domain.scaling import LoadBoard
 from algodock_deployer.handlers.vitals import Vitals
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ class Context:
     tuning: Tuning = field(default_factory=Tuning)
     modes: Modes = field(default_factory=Modes)
     bell: asyncio.Event = field(default_factory=asyncio.Event)
+    loads: LoadBoard = field(default_factory=LoadBoard)
     drains: DrainBoard = field(default_factory=DrainBoard)
     background: Background = field(default_factory=Background)
     confinement: Confinement = field(default_factory=Unconfined)

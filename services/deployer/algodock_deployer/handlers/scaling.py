@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
 import structlog
+from pydantic import ValidationError
 
 from algodock_common.errors import AlgoDockError
+from algodock_common.events import MOST_INSTANCES, ScaleRule
 from algodock_deployer.domain.errors import CommandRefused
 from algodock_deployer.domain.plan import Plan, limits_of
 from algodock_deployer.domain.releases import changed
@@ -27,26 +29,26 @@ if TYPE_CHECKING:
     from algodock_deployer.domain.releases import Instance, Operation, Release, Service
     from algodock_deployer.handlers.context import Context
 
-__all__ = ["MOST", "scale"]
+__all__ = ["scale"]
 
 log = structlog.get_logger()
-
-MOST: Final = 64
 
 
 async def scale(context: Context, service: Service, operation: Operation) -> None:
     """Let a service have so many instances, also after each later start; one that is stopped only notes it.
 
+    Asked for a rule instead, it has as many as it has now, within the rule's bounds, until the rule says otherwise.
+
     Raises:
         CommandRefused: it cannot have so many.
         AlgoDockError: one did not start; those that did stay, and their number is what is noted then.
     """
-    count = _count(operation)
+    count, rule = await _asked(context, service, operation)
     release = await _serving_release(context, service)
     if release is not None and count > 1 and Plan.model_validate(release.plan or {}).manifest.port is not None:
         raise CommandRefused(f"{service.name} has a pinned port, and that serves one instance")
     async with context.database.transaction() as tx:
-        service = await Services(tx.session).update(service.id, instances=count)
+        service = await Services(tx.session).update(service.id, instances=count, scale_rule=rule)
     if release is None:
         return
     progress = Progress(context, service, release)
@@ -56,21 +58,31 @@ async def scale(context: Context, service: Service, operation: Operation) -> Non
     except AlgoDockError:
         async with context.database.transaction() as tx:
             has = len(await _serving(tx.session, service.id))
-            await Services(tx.session).update(service.id, instances=max(1, has))
+            await Services(tx.session).scaled(service.id, instances=max(1, has))
         raise
     await _shrink(context, service, release, count)
     async with context.database.transaction() as tx:
-        current = await Services(tx.session).locked(service.id)
-        if current is not None and current.message.startswith("scale: "):
+        current = await Services(tx.session).scaled(service.id, instances=count)
+        if current.message.startswith("scale: "):
             await Services(tx.session).update(service.id, message="")
     log.info("service_scaled", algorithm=service.name, instances=count, by=operation.actor)
 
 
-def _count(operation: Operation) -> int:
+async def _asked(context: Context, service: Service, operation: Operation) -> tuple[int, dict[str, Any] | None]:
+    """Return the number of instances and the rule that are asked for: a number by hand ends a rule."""
+    if "rule" in operation.arguments:
+        try:
+            rule = ScaleRule.model_validate(operation.arguments["rule"])
+        except ValidationError as error:
+            said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+            raise CommandRefused(f"this is no scale rule: {said}") from error
+        async with context.database.read() as session:
+            has = len(await _serving(session, service.id))
+        return min(rule.max, max(rule.min, has)), rule.model_dump()
     wanted = operation.arguments.get("instances")
-    if not isinstance(wanted, int) or not 1 <= wanted <= MOST:
-        raise CommandRefused(f"a service has 1 to {MOST} instances, not {wanted!r}; `stop` ends all of them")
-    return wanted
+    if not isinstance(wanted, int) or not 1 <= wanted <= MOST_INSTANCES:
+        raise CommandRefused(f"a service has 1 to {MOST_INSTANCES} instances, not {wanted!r}; `stop` ends all of them")
+    return wanted, service.scale_rule if operation.arguments.get("by") == "rule" else None
 
 
 async def _serving_release(context: Context, service: Service) -> Release | None:

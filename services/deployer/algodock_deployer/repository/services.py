@@ -18,10 +18,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Services"]
 
+
+def _since(*times: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """Return the seconds since the last of ``times``, else since the service was made."""
+    last = sa.func.coalesce(sa.func.greatest(*times), services.c.created_at)
+    return sa.cast(sa.extract("epoch", sa.func.clock_timestamp() - last), sa.Double)
+
+
 _COLUMNS = (
     services.c.id, services.c.name, services.c.number, claims.c.node_id, services.c.desired, services.c.status,
     services.c.health, services.c.message, services.c.live_release_id, service_groups.c.name.label("group"),
-    services.c.created_at, services.c.updated_at, services.c.instances,
+    services.c.created_at, services.c.updated_at, services.c.instances, services.c.scale_rule,
+    _since(services.c.busy_at, services.c.scaled_at).label("quiet_s"), _since(services.c.scaled_at).label("settled_s"),
 )  # fmt: skip
 _JOINED = services.outerjoin(service_groups, service_groups.c.id == services.c.group_id).outerjoin(
     claims, claims.c.service_id == services.c.id
@@ -83,6 +91,24 @@ class Services:
             msg = f"service {service_id} is gone"
             raise LookupError(msg)
         return service
+
+    async def ruled(self) -> Sequence[Service]:
+        """Return the services that run by a rule."""
+        query = sa.select(*_COLUMNS).select_from(_JOINED).where(
+            services.c.scale_rule.is_not(None),
+            services.c.desired == "running",
+            services.c.live_release_id.is_not(None),
+        )  # fmt: skip
+        return [_service(row) for row in await self._session.execute(query)]
+
+    async def were_busy(self, service_ids: Sequence[UUID]) -> None:
+        """Note that calls or tasks of these services are open or wait."""
+        statement = sa.update(services).where(services.c.id.in_(service_ids))
+        await self._session.execute(statement.values(busy_at=sa.func.now()))
+
+    async def scaled(self, service_id: UUID, *, instances: int) -> Service:
+        """Note how many instances it was scaled to, just now."""
+        return await self.update(service_id, instances=instances, scaled_at=sa.func.now())
 
     async def claim(self, node_id: str, *, limit: int, lease_s: float) -> Sequence[UUID]:
         """Claim services of this node, or of none yet, that have work waiting; oldest work first."""

@@ -33,6 +33,9 @@ services = sa.Table(
     sa.Column("message", sa.Text),
     sa.Column("live_release_id", sa.Uuid),
     sa.Column("instances", sa.Integer),
+    sa.Column("scale_rule", JSONB(none_as_null=True)),
+    sa.Column("busy_at", _time),
+    sa.Column("scaled_at", _time),
     sa.Column("created_at", _time),
     sa.Column("updated_at", _time),
 )

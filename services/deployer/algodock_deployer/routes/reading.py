@@ -45,6 +45,7 @@ class ServiceAnswer(BaseModel):
     message: str
     desired: str
     group: str | None
+    scale_rule: dict[str, Any] | None
     node_id: str | None
     release_id: UUID | None
     commit: str
@@ -67,6 +68,7 @@ class ServiceAnswer(BaseModel):
             node_id=service.node_id,
             release_id=release.id if release else None,
             commit=release.commit if release else "",
+            scale_rule=service.scale_rule,
             instances=[_instance(one) for one in view.instances],
             created_at=service.created_at,
             updated_at=service.updated_at,

@@ -40,6 +40,7 @@ class ServiceView(BaseModel):
     commit: str = ""
     group: str | None = None
     instances: list[InstanceView] = Field(default_factory=list)
+    scale_rule: dict[str, Any] | None = None
 
 
 def view_of(service: Mapping[str, Any], gateway_url: str) -> ServiceView:
@@ -59,6 +60,7 @@ def view_of(service: Mapping[str, Any], gateway_url: str) -> ServiceView:
         commit=service.get("commit") or "",
         group=service.get("group"),
         instances=instances,
+        scale_rule=service.get("scale_rule"),
     )
 
 

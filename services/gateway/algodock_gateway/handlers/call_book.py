@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 import structlog
 from prometheus_client import Counter, Histogram
 
+from algodock_common.capacity import Durations
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -54,6 +56,7 @@ class CallBook:
         self._records = records
         self._keep_days = keep_days
         self._flush_s = flush_s
+        self.durations = Durations()
         self._waiting: deque[CallRecord] = deque()
         self._metrics: dict[tuple[str, int], Histogram] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -65,6 +68,8 @@ class CallBook:
         if metric is None:
             metric = self._metrics[key] = CALL_SECONDS.labels(record.algorithm, str(record.status))
         metric.observe(record.duration_us / 1e6)
+        if record.algorithm_id is not None:
+            self.durations.note(record.algorithm, record.duration_us / 1e3)
         if len(self._waiting) >= WAITING_MOST:
             self._waiting.popleft()
             CALL_RECORDS_LOST.labels("full").inc()

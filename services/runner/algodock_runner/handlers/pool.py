@@ -24,6 +24,7 @@ from algodock_runner.repository.claim import Slots, claim, one_statement
 from algodock_runner.repository.fence import GiveBack
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from uuid import UUID
 
     from algodock_common.database import Database
@@ -75,6 +76,8 @@ class Pool:
         self._shares = shares
         self._settings = settings
         self._worker_id = worker_id
+        self.ran: Callable[[str, float], None] | None = None
+        """Called with the algorithm and the milliseconds of each attempt that ended."""
         self._runs: dict[UUID, Run] = {}
         self._busy: dict[str, int] = {}
         self._rung: set[str] = set()
@@ -89,6 +92,16 @@ class Pool:
     def running(self) -> int:
         """Return how many tasks run here."""
         return len(self._runs)
+
+    @property
+    def busy(self) -> dict[str, int]:
+        """Return how many tasks of each algorithm run here."""
+        return {name: count for name, count in self._busy.items() if count}
+
+    @property
+    def hungry(self) -> frozenset[str]:
+        """Return the algorithms whose tasks may have found no room here."""
+        return frozenset(self._hungry)
 
     def ring(self, algorithm: str) -> None:
         """Look for work of this algorithm soon; returns at once."""
@@ -236,7 +249,10 @@ class Pool:
             # Not written: the lease runs out, and the reconciler gives the task to another worker.
             log.exception("attempt_not_written", task=str(one.id), attempt=one.attempt)
         finally:
-            RAN.observe(time.monotonic() - began)
+            took_s = time.monotonic() - began
+            RAN.observe(took_s)
+            if self.ran is not None:
+                self.ran(one.algorithm, took_s * 1e3)
             self._ended(one)
 
     def _ended(self, one: Claim) -> None:

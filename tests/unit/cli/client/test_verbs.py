@@ -208,6 +208,16 @@ def test_scale_waits_until_there_are_so_many(fake: FakeGateway, run: Run) -> Non
     assert fake.asked[1].json() == {"instances": 2}
 
 
+def test_scale_gives_a_rule(fake: FakeGateway, run: Run) -> None:
+    rule = {"min": 2, "max": 5, "target": 4, "cooldown_s": 60}
+    fake.answer("POST /api/v1/services/scale/echo", {"success": True, "operation_id": "o"}, status=202)
+    fake.answer("GET /api/v1/services", *listed({}, {"scale_rule": rule}))
+    assert run("scale", "echo", "--min", "2", "--max", "5").exit_code == 0
+    assert fake.asked[1].json() == {"rule": rule}
+    assert run("scale", "echo", "2", "--max", "5").exit_code == 2
+    assert run("scale", "echo").exit_code == 2
+
+
 def test_a_scale_that_cannot_be_says_why(fake: FakeGateway, run: Run) -> None:
     assert run("scale", "echo", "0").exit_code == 2
     fake.answer("POST /api/v1/services/scale/echo", {"success": True, "operation_id": "o"}, status=202)

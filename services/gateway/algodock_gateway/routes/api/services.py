@@ -8,8 +8,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from algodock_common.events import MOST_INSTANCES, ScaleRule
 from algodock_gateway.routes.api.answers import (
     CommandAnswer,
     ReleaseAnswer,
@@ -43,11 +44,19 @@ class RollbackTo(BaseModel):
 
 
 class ScaleTo(BaseModel):
-    """How many instances a service shall have."""
+    """How many instances a service shall have, or the rule that says so."""
 
     model_config = ConfigDict(extra="forbid")
 
-    instances: int = Field(ge=1, le=64)
+    instances: int | None = Field(default=None, ge=1, le=MOST_INSTANCES)
+    rule: ScaleRule | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> ScaleTo:
+        if (self.instances is None) == (self.rule is None):
+            msg = "give either instances or a rule"
+            raise ValueError(msg)
+        return self
 
 
 def make_router(services: Services, algorithms: Algorithms, relay: Relay, deployer: Peer) -> APIRouter:
@@ -111,8 +120,8 @@ def _add_commands(router: APIRouter, services: Services) -> None:
 
     @router.post("/scale/{name_or_id}", status_code=HTTPStatus.ACCEPTED)
     async def scale(name_or_id: str, caller: Caller, body: ScaleTo) -> CommandAnswer:
-        """Let a service have so many instances; they come, or go, one by one."""
-        return await _commanded(services, name_or_id, "scale", caller, {"instances": body.instances})
+        """Let a service have so many instances; they come, or go, one by one. Or let a rule do so."""
+        return await _commanded(services, name_or_id, "scale", caller, body.model_dump(exclude_none=True))
 
     @router.delete("/{name_or_id}", status_code=HTTPStatus.ACCEPTED)
     async def remove(name_or_id: str, caller: Caller) -> RemovedAnswer:
