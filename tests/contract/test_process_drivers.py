@@ -17,6 +17,8 @@ from typing import TypeVar
 import psutil
 import pytest
 
+from algodock_deployer.clients.docker import DockerDriver
+from algodock_deployer.clients.docker_engine import Engine
 from algodock_deployer.clients.drivers import ChosenDrivers
 from algodock_deployer.clients.fakes import FakeProcesses
 from algodock_deployer.clients.local import LocalDriver
@@ -26,55 +28,73 @@ from algodock_deployer.domain.modes import Modes
 from algodock_deployer.domain.programs import ProgramSpec
 
 Found = TypeVar("Found")
-Maker = Callable[[], ProcessDriver]
+KINDS = ("supervisor", "local", "chosen")
+"""`tests/docker` asks the same of the fourth."""
 
 SLEEPS = "import time; time.sleep(120)"
 STUBBORN = """
 import os, signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
-print(child.pid, flush=True)
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+print("it began", flush=True)
 time.sleep(120)
 """
 
 
-def _supervisor(folder: Path) -> SupervisorDriver:
-    return SupervisorDriver(folder / "a", folder / "a" / "programs", folder / "logs" / "supervisord.log")
+class Maker:
+    """Makes drivers over one folder, one after another as deployers are, and programs for them."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.kind = kind
+        self.folder = folder
+        self.made: list[ProcessDriver] = []
+
+    def __call__(self) -> ProcessDriver:
+        self.made.append(self._driver())
+        return self.made[-1]
+
+    def spec(self, number: int, code: str = SLEEPS) -> ProgramSpec:
+        folder, program = self.folder, f"ai-contract{os.getpid()}-{number}-abcdef"
+        spec = ProgramSpec(
+            program=program, argv=(sys.executable, "-c", code), folder=folder, script=folder / f"{program}.sh",
+            pid_file=folder / "a" / "run" / f"{program}.pid", stdout=folder / "logs" / f"{program}.log",
+            stderr=folder / "logs" / f"{program}_error.log", environment={"GREETING": "it's, you"},
+        )  # fmt: skip
+        if self.kind != "docker":
+            return spec
+        argv = ("python3", "-u", "-c", code)
+        return replace(spec, argv=argv, image=os.environ["DEPLOYER_DOCKER_IMAGE"], mounts=(folder,))
+
+    def _driver(self) -> ProcessDriver:
+        folder = self.folder
+        if self.kind == "docker":
+            return DockerDriver(folder / "docker", Engine(os.environ["DOCKER_HOST"]))
+        supervisor = SupervisorDriver(folder / "a", folder / "a" / "programs", folder / "logs" / "supervisord.log")
+        local = LocalDriver(folder / "local")
+        if self.kind != "chosen":
+            return local if self.kind == "local" else supervisor
+        return ChosenDrivers({"supervisor": supervisor, "local": local}, Modes("local", {"OTHER": "supervisor"}))
 
 
-def _made(kind: str, folder: Path) -> ProcessDriver:
-    if kind == "supervisor":
-        return _supervisor(folder)
-    if kind == "local":
-        return LocalDriver(folder / "local")
-    drivers: dict[str, ProcessDriver] = {"supervisor": _supervisor(folder), "local": LocalDriver(folder / "local")}
-    return ChosenDrivers(drivers, Modes("local", {"OTHER": "supervisor"}))
-
-
-@pytest.fixture(params=["supervisor", "local", "chosen"])
+@pytest.fixture(params=KINDS)
 async def make(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Maker]:
-    """Make drivers over one folder, one after another as deployers are; what they leave is ended."""
-    made: list[ProcessDriver] = []
+    async for maker in made(request.param, tmp_path):
+        yield maker
 
-    def maker() -> ProcessDriver:
-        made.append(_made(request.param, tmp_path))
-        return made[-1]
 
+async def made(kind: str, tmp_path: Path) -> AsyncIterator[Maker]:
+    """Give a maker; what its drivers leave is ended."""
+    maker = Maker(kind, tmp_path)
     yield maker
-    for driver in made:
+    for driver in maker.made:
         await driver.close()
-    if made:
-        last = maker()
-        with suppress(DriverUnavailable):
-            for program in await last.look_all():
-                await last.stop(program)
-        await last.close()
-    _end_supervisord(tmp_path)
-
-
-def _end_supervisord(folder: Path) -> None:
+    last = maker()
+    with suppress(DriverUnavailable):
+        for program in await last.look_all():
+            await last.stop(program)
+    await last.close()
     with suppress(OSError, ValueError):
-        os.kill(int((folder / "a" / "supervisord.pid").read_text()), signal.SIGTERM)
+        os.kill(int((tmp_path / "a" / "supervisord.pid").read_text()), signal.SIGTERM)
 
 
 @pytest.fixture
@@ -82,15 +102,6 @@ async def driver(make: Maker) -> ProcessDriver:
     driver = make()
     await driver.ensure()
     return driver
-
-
-def spec(folder: Path, number: int, code: str = SLEEPS, *, mode: str = "") -> ProgramSpec:
-    program = f"ai-contract-{number}-abcdef"
-    return ProgramSpec(
-        program=program, argv=(sys.executable, "-c", code), folder=folder, script=folder / f"{program}.sh",
-        pid_file=folder / "a" / "run" / f"{program}.pid", stdout=folder / "logs" / f"{program}.log",
-        stderr=folder / "logs" / f"{program}_error.log", environment={"GREETING": "it's, you"}, mode=mode,
-    )  # fmt: skip
 
 
 async def eventually(look: Callable[[], Awaitable[Found | None]], seconds: float = 60) -> Found:
@@ -130,10 +141,10 @@ async def gone(pid: int) -> None:
 
 
 @pytest.mark.parametrize("fake", [True, False])
-async def test_a_started_program_runs_until_it_is_stopped(fake: bool, make: Maker, tmp_path: Path) -> None:  # noqa: FBT001  # pytest's
+async def test_a_started_program_runs_until_it_is_stopped(fake: bool, make: Maker) -> None:  # noqa: FBT001  # pytest's
     driver: ProcessDriver = FakeProcesses() if fake else make()
     await driver.ensure()
-    one, two = spec(tmp_path, 1), spec(tmp_path, 2)
+    one, two = make.spec(1), make.spec(2)
     await driver.start(one)
     seen = await driver.look(one.program)
     assert seen is not None
@@ -162,24 +173,25 @@ async def test_what_was_never_started_is_unknown_and_the_manager_is_started_once
 
 
 async def test_a_program_sees_what_it_was_given_and_writes_to_its_own_two_logs(
-    driver: ProcessDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    driver: ProcessDriver, make: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_KEY", "the platform's")
     code = "import json, os, sys; print(json.dumps(dict(os.environ)), flush=True); print('oh', file=sys.stderr)\n"
-    one = spec(tmp_path, 1, code + SLEEPS)
+    one = make.spec(1, code + SLEEPS)
     await driver.start(one)
     environment = json.loads(await written(one.stdout))
     assert environment.pop("GREETING") == "it's, you"
-    assert set(environment) <= {"LC_CTYPE", "PWD", "SHLVL", "_"}, "the rest is the shell's or Python's own"
+    own = {"LC_CTYPE", "PWD", "SHLVL", "_"} | ({"PATH", "HOME", "HOSTNAME"} if make.kind == "docker" else set())
+    assert set(environment) <= own, "the rest is the shell's, Python's or the container's own"
     assert await written(one.stderr) == "oh\n"
     assert one.script.exists(), "by hand it can be run, too"
 
 
 @pytest.mark.parametrize("fake", [True, False])
-async def test_a_paused_program_stays_ended_until_it_is_resumed(fake: bool, make: Maker, tmp_path: Path) -> None:  # noqa: FBT001
+async def test_a_paused_program_stays_ended_until_it_is_resumed(fake: bool, make: Maker) -> None:  # noqa: FBT001
     driver: ProcessDriver = FakeProcesses() if fake else make()
     await driver.ensure()
-    one = spec(tmp_path, 1)
+    one = make.spec(1)
     await driver.start(one)
     before = await running(driver, one.program)
     await driver.pause(one.program)
@@ -199,10 +211,10 @@ async def test_a_paused_program_stays_ended_until_it_is_resumed(fake: bool, make
     assert await driver.look(one.program) is None, "what was stopped for good is not brought back"
 
 
-async def test_what_was_paused_is_so_for_the_next_deployer(make: Maker, tmp_path: Path) -> None:
+async def test_what_was_paused_is_so_for_the_next_deployer(make: Maker) -> None:
     first = make()
     await first.ensure()
-    one = spec(tmp_path, 1)
+    one = make.spec(1)
     await first.start(one)
     await running(first, one.program)
     await first.pause(one.program)
@@ -217,8 +229,8 @@ async def test_what_was_paused_is_so_for_the_next_deployer(make: Maker, tmp_path
     assert (await running(second, one.program)).alive
 
 
-async def test_a_killed_program_comes_back(driver: ProcessDriver, tmp_path: Path) -> None:
-    one = spec(tmp_path, 1)
+async def test_a_killed_program_comes_back(driver: ProcessDriver, make: Maker) -> None:
+    one = make.spec(1)
     await driver.start(one)
     first = await running(driver, one.program)
     await asyncio.sleep(1.2)  # past its start, from which on an end is no failed start
@@ -232,9 +244,9 @@ async def test_a_killed_program_comes_back(driver: ProcessDriver, tmp_path: Path
 
 
 async def test_a_program_that_ends_at_once_is_tried_again_and_given_up_at_last(
-    driver: ProcessDriver, tmp_path: Path
+    driver: ProcessDriver, make: Maker
 ) -> None:
-    one = replace(spec(tmp_path, 1), argv=("/bin/sh", "-c", "echo a try; exit 3"))
+    one = replace(make.spec(1), argv=("/bin/sh", "-c", "echo a try; exit 3"))
     await driver.start(one)
 
     async def given_up() -> Seen | None:
@@ -253,21 +265,22 @@ async def test_a_program_that_ends_at_once_is_tried_again_and_given_up_at_last(
     assert await driver.look(one.program) is None
 
 
-async def test_stop_ends_the_whole_group_of_a_program_that_ignores_it(driver: ProcessDriver, tmp_path: Path) -> None:
-    one = spec(tmp_path, 1, STUBBORN)
+async def test_stop_ends_the_whole_group_of_a_program_that_ignores_it(driver: ProcessDriver, make: Maker) -> None:
+    one = make.spec(1, STUBBORN)
     await driver.start(one)
-    child = int(await written(one.stdout))
+    await written(one.stdout)
     seen = await running(driver, one.program)
+    (child,) = psutil.Process(seen.pid).children()
     await driver.stop(one.program)
     assert await driver.look(one.program) is None
     await gone(seen.pid)
-    await gone(child)
+    await gone(child.pid)
 
 
-async def test_the_next_deployer_finds_the_programs_of_the_one_before(make: Maker, tmp_path: Path) -> None:
+async def test_the_next_deployer_finds_the_programs_of_the_one_before(make: Maker) -> None:
     before = make()
     await before.ensure()
-    one, two = spec(tmp_path, 1), spec(tmp_path, 2)
+    one, two = make.spec(1), make.spec(2)
     await before.start(one)
     await before.start(two)
     pids = {program: (await running(before, program)).pid for program in (one.program, two.program)}

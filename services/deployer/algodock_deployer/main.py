@@ -14,6 +14,8 @@ from algodock_common.storage import MinioObjectStore
 from algodock_common.web import InternalClient, service_app
 from algodock_deployer.clients.cgroups import Cgroups
 from algodock_deployer.clients.confinement import KernelConfinement
+from algodock_deployer.clients.docker import DockerDriver
+from algodock_deployer.clients.docker_engine import SOCKET, DockerImages, Engine
 from algodock_deployer.clients.drivers import ChosenDrivers
 from algodock_deployer.clients.environments import UvEnvironments
 from algodock_deployer.clients.local import LocalDriver
@@ -62,13 +64,15 @@ def create_app(settings: Settings) -> FastAPI:
         min_free_bytes=own.deployer_min_free_bytes,
         timeout_s=own.deployer_build_timeout,
     )
-    modes = settings.modes()
+    modes, docker = settings.modes(), settings.docker_url()
+    engine = Engine(docker or f"unix://{SOCKET}")
     processes = ChosenDrivers(
         {
             "supervisor": SupervisorDriver(
                 folders.algorithms, settings.programs_folder(), folders.logs / "supervisord.log"
             ),
             "local": LocalDriver(folders.algorithms / "local"),
+            "docker": DockerDriver(folders.algorithms / "docker", engine),
         },
         modes,
     )
@@ -86,6 +90,9 @@ def create_app(settings: Settings) -> FastAPI:
         folders=folders,
         node_id=settings.platform.node_id,
         modes=modes,
+        images=DockerImages(engine, base=own.deployer_docker_image, timeout_s=own.deployer_build_timeout)
+        if docker
+        else None,
         tuning=Tuning(
             parallel=own.deployer_parallel,
             start_timeout_s=own.deployer_start_timeout,
@@ -94,6 +101,7 @@ def create_app(settings: Settings) -> FastAPI:
             watch_s=own.deployer_rollback_window,
             keep_releases=own.deployer_keep_releases,
             max_source_bytes=own.deployer_max_source_bytes,
+            docker_image=own.deployer_docker_image,
             heartbeat_url=f"{settings.peers.registry_url}/heartbeat",
             max_memory=settings.max_memory(),
             max_processes=own.deployer_max_processes,

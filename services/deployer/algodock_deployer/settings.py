@@ -12,6 +12,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from algodock_common.settings import CommonSettings
+from algodock_deployer.clients.docker_engine import SOCKET
 from algodock_deployer.domain.folders import Folders
 from algodock_deployer.domain.modes import Modes, modes_of
 
@@ -25,6 +26,10 @@ class DeployerSettings(BaseSettings):
 
     service_root_dir: Path | None = None
     supervisor_config_dir: Path | None = Field(default=None, description="where programs' files are written")
+    docker_host: str | None = Field(
+        default=None, description="the Docker Engine; default: its socket, where there is one"
+    )
+    deployer_docker_image: str = Field(default="", description="runs what has no Dockerfile; Dockerfiles' BASE")
     uv: str | None = Field(default=None, description="the uv that builds environments; default: found on PATH")
     deployer_parallel: int = Field(default=4, ge=1, le=64, description="services that are worked on at once")
     deployer_start_timeout: float = Field(default=120, gt=0)
@@ -69,6 +74,10 @@ class Settings(CommonSettings):
     def max_memory(self) -> int:
         """Return the bytes of an instance that declares none: not so many that it takes the machine down."""
         return self.deployer.deployer_max_memory or psutil.virtual_memory().total // 4 * 3
+
+    def docker_url(self) -> str | None:
+        """Return where the Docker Engine listens, None where there is none."""
+        return self.deployer.docker_host or (f"unix://{SOCKET}" if SOCKET.exists() else None)
 
     def folders(self) -> Folders:
         """Return where everything lies."""

@@ -22,7 +22,23 @@ def test_every_folder_of_tests_is_run_by_itself_or_on_real_servers() -> None:
     embedded = set(settings["tool"]["pytest"]["ini_options"]["testpaths"])
     real = {folder for suite in verb._ON_REAL_SERVERS for folder in suite}
     assert embedded | real == folders_with_tests()
-    assert real - embedded == {"tests/browser"}
+    assert real - embedded == {"tests/browser", "tests/docker"}
+
+
+def test_on_real_servers_a_docker_engine_that_cannot_be_had_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("algodock_cli.real.servers.named_servers", lambda _environment: True)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setenv("ALGODOCK_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("CHROMIUM", "/some/chromium")
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    with pytest.raises(ServerMissing, match="name a running one by DOCKER_HOST"):
+        verb._on_real_servers(PROJECT, [])
+    monkeypatch.setenv("DOCKER_HOST", "unix:///some/docker.sock")
+    monkeypatch.delenv("DEPLOYER_DOCKER_IMAGE", raising=False)
+    with pytest.raises(ServerMissing, match="so DEPLOYER_DOCKER_IMAGE must be, too"):
+        verb._on_real_servers(PROJECT, [])
 
 
 def test_on_real_servers_a_browser_that_cannot_be_had_is_a_failure(
@@ -40,6 +56,8 @@ def test_on_real_servers_a_browser_that_cannot_be_had_is_a_failure(
     monkeypatch.setenv("ALGODOCK_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CHROMIUM", raising=False)
+    monkeypatch.setenv("DOCKER_HOST", "unix:///some/docker.sock")
+    monkeypatch.setenv("DEPLOYER_DOCKER_IMAGE", "some")
     with pytest.raises(ServerMissing, match="apt-get install chromium"):
         verb._on_real_servers(PROJECT, [])
     assert ran == []

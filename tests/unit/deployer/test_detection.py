@@ -137,8 +137,6 @@ def test_nothing_recognisable_lists_what_was_looked_for_and_found() -> None:
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"Dockerfile": "FROM x"}, "docker driver"),
-        ({"algodock__yaml": "runtime: docker"}, "docker driver"),
         ({"algodock__yaml": "runtime: openai"}, "openai"),
         ({"algodock__yaml": "protocol: grpc", "main__py": FASTAPI}, "grpc"),
     ],
@@ -146,6 +144,29 @@ def test_nothing_recognisable_lists_what_was_looked_for_and_found() -> None:
 def test_what_is_not_served_yet_is_said_so(files: dict[str, str], said: str) -> None:
     with pytest.raises(NotSupported, match=said):
         plan(**files)
+
+
+@pytest.mark.parametrize(
+    ("files", "command"),
+    [
+        ({"Dockerfile": "FROM x", "README__md": ""}, []),
+        ({"Dockerfile": "FROM x", "main__py": FASTAPI, "algodock__yaml": "runtime: docker"}, []),
+        ({"Dockerfile": "FROM x", "algodock__yaml": "runtime: docker\ncommand: [python, x.py]"}, ["python", "x.py"]),
+    ],
+)
+def test_a_dockerfile_is_a_container(files: dict[str, str], command: list[str]) -> None:
+    found = plan(**files)
+    assert (found.kind, found.runtime) == ("container", "docker")
+    assert found.argv(Interpreters(), "127.0.0.1", 8100) == command
+
+
+def test_a_dockerfile_beside_a_program_is_not_asked_for() -> None:
+    assert plan(Dockerfile="FROM x", main__py=FASTAPI).kind == "asgi"
+
+
+def test_runtime_docker_without_a_dockerfile_is_said_so() -> None:
+    with pytest.raises(EntryNotFound, match="runtime: docker, and there is no Dockerfile"):
+        plan(algodock__yaml="runtime: docker")
 
 
 def test_a_syntax_error_is_found_early_with_file_and_line() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from algodock_deployer.clients import kept_process
-from algodock_deployer.clients.kept_process import Record, rotate
+from algodock_deployer.clients.kept_process import rotate
 from algodock_deployer.clients.local import LocalDriver
 from algodock_deployer.clients.processes import DriverUnavailable, Seen
 from algodock_deployer.domain.programs import ProgramSpec
@@ -126,11 +126,10 @@ def test_a_log_past_its_size_is_copied_aside_five_times_at_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kept_process, "LOG_BYTES", 10)
-    record = Record(PROGRAM, "", "", str(tmp_path / "out.log"), str(tmp_path / "err.log"))
     with (tmp_path / "out.log").open("a") as program:
         for number in range(8):
             program.write(f"{number}: more than ten\n")
             program.flush()
-            rotate(record)
+            rotate(tmp_path / "out.log", tmp_path / "err.log")
     found = {path.name: path.read_text()[:1] for path in tmp_path.iterdir()}
     assert found == {"out.log": ""} | {f"out.log.{n}": str(8 - n) for n in range(1, 6)}

@@ -24,5 +24,5 @@ def test_the_name_with_the_prefix_goes_before() -> None:
 
 @pytest.mark.parametrize("name", ["DEPLOYMENT_MODE", "ALGODOCK_SERVICE_X_DEPLOYMENT_MODE"])
 def test_a_mode_that_there_is_none_of_is_refused_with_what_there_is(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name}=ray is no deployment mode; there are supervisor, local"):
+    with pytest.raises(ValueError, match=f"{name}=ray is no deployment mode; there are supervisor, local, docker"):
         modes_of({name: "ray"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -13,10 +14,12 @@ import typer
 __all__ = ["command"]
 
 _BROWSER = "tests/browser"
-_ON_REAL_SERVERS = (("tests/integration",), ("tests/e2e", "tests/faults", _BROWSER))
+_DOCKER = "tests/docker"
+_ON_REAL_SERVERS = (("tests/integration",), ("tests/e2e", "tests/faults", _BROWSER, _DOCKER))
 """What runs against real servers by default, each on servers that begin empty: what one leaves would wake the next.
 
-The browser is Debian's, as those servers are, so what looks with it belongs here; without --real it runs when named.
+The browser and the Docker Engine are Debian's, as those servers are, so what needs them belongs here; without --real it
+runs when named.
 """
 
 
@@ -38,7 +41,7 @@ def command(
 ) -> None:
     """Run the test suite; the exit code is pytest's.
 
-    With --real and no path, the tests that need servers, and those that need a browser.
+    With --real and no path, the tests that need servers, a browser or a Docker Engine.
     """
     from algodock_cli.stack.data_folder import project_folder
 
@@ -51,6 +54,7 @@ def command(
 
 
 def _on_real_servers(project: Path, given: list[str]) -> int:
+    from algodock_cli.real.docker import docker_engine
     from algodock_cli.real.installs import machine_program
     from algodock_cli.real.servers import named_servers, real_servers
     from algodock_cli.stack.lifecycle import Stack
@@ -65,7 +69,10 @@ def _on_real_servers(project: Path, given: list[str]) -> int:
     folder = os.environ.get("ALGODOCK_DATA_DIR") or str(project / ".algodock" / "real" / "platform")
     codes = []
     for suite in suites:
-        with real_servers(os.environ, progress=steps()) as named:
+        with ExitStack() as started:
+            named = dict(started.enter_context(real_servers(os.environ, progress=steps())))
+            if any(word.startswith(_DOCKER) for word in suite):
+                named |= started.enter_context(docker_engine(os.environ, progress=steps()))
             environment = {"ALGODOCK_DATA_DIR": folder, **named}
             if any(word.startswith(_BROWSER) for word in suite) and "CHROMIUM" not in os.environ:
                 environment["CHROMIUM"] = str(machine_program("chromium", "chromium", steps()))

@@ -20,7 +20,7 @@ from algodock_deployer.clients.files import write_whole
 from algodock_deployer.clients.processes import Seen
 from algodock_deployer.clients.tools import PATH
 
-__all__ = ["KeptProcess", "Record", "ends", "rotate"]
+__all__ = ["LOG_BYTES", "KeptProcess", "Record", "ends", "rotate"]
 
 log = structlog.get_logger()
 
@@ -72,6 +72,11 @@ class KeptProcess:
     def pid_file(self) -> Path:
         """Return where its start script notes its process id, before anybody else can."""
         return self._file.with_suffix(".pid")
+
+    @property
+    def logs(self) -> tuple[Path, Path]:
+        """Return the files that it writes to."""
+        return Path(self.record.stdout), Path(self.record.stderr)
 
     @classmethod
     def read(cls, path: Path) -> KeptProcess | None:
@@ -198,9 +203,9 @@ async def ends(kept: KeptProcess) -> None:
         os.close(descriptor)
 
 
-def rotate(record: Record) -> None:
+def rotate(*paths: Path) -> None:
     """Copy a log that is past its size aside and empty it: the program holds it open, and appends."""
-    for path in (Path(record.stdout), Path(record.stderr)):
+    for path in paths:
         try:
             if path.stat().st_size <= LOG_BYTES:
                 continue

@@ -59,7 +59,7 @@ class LocalDriver:
             self._take_over()
         for program, keeper in list(self._keepers.items()):
             kept = self._kept[program]
-            await asyncio.to_thread(rotate, kept.record)
+            await asyncio.to_thread(rotate, *kept.logs)
             if keeper.done() and not kept.gave_up and self._keepers.get(program) is keeper:
                 log.error("keeper_ended", program=program, exc_info=keeper.exception())
                 self._keep(kept)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
@@ -138,6 +139,13 @@ def _reply(status: int, took_ms: float, content_type: str, content: bytes) -> Re
 
 def _listeners(pid: int) -> list[Listener] | None:
     found: list[Listener] = []
+    try:
+        if Path(f"/proc/{pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink():
+            return None  # a container's: what is published for it here is nobody else's
+    except FileNotFoundError:
+        return found
+    except PermissionError:
+        return None
     try:
         root = psutil.Process(pid)
         processes = [root, *root.children(recursive=True)]

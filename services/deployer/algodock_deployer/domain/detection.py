@@ -37,7 +37,9 @@ def detect(source: Source) -> Plan:
         msg = "protocol: grpc is not served by this platform yet"
         raise NotSupported(msg)
     if manifest.runtime == "docker":
-        raise _needs_docker(f"{MANIFEST} says runtime: docker")
+        if not source.has("Dockerfile"):
+            raise EntryNotFound(f"{MANIFEST} says runtime: docker, and there is no Dockerfile")
+        return _contained(manifest)
     if manifest.runtime == "openai":
         msg = "runtime: openai is not served by this platform yet"
         raise NotSupported(msg)
@@ -49,15 +51,15 @@ def detect(source: Source) -> Plan:
     if found is not None:
         return found
     if source.has("Dockerfile"):
-        raise _needs_docker("the repository has a Dockerfile and nothing else that can be started")
+        return _contained(manifest)
     seen = ", ".join(list(source.top())[:20]) or "nothing"
     hint = " (ai_algorithm.py is there, but has no predict)" if source.has("ai_algorithm.py") else ""
     msg = f"Nothing here says how to run it. Looked for: {LOOKED_FOR}. Found: {seen}{hint}"
     raise EntryNotFound(msg)
 
 
-def _needs_docker(why: str) -> NotSupported:
-    return NotSupported(f"{why}: that needs the docker driver, which this platform does not run")
+def _contained(manifest: Manifest) -> Plan:
+    return Plan(kind="container", runtime="docker", command=manifest.command or [], manifest=manifest)
 
 
 def _found(source: Source, manifest: Manifest) -> Plan | None:

@@ -6,6 +6,7 @@ from algodock_common.errors import AlgoDockError, Conflict, NotFound
 
 __all__ = [
     "CommandRefused",
+    "EngineRefused",
     "EntryNotFound",
     "GroupExists",
     "GroupNotFound",
@@ -60,6 +61,10 @@ class ProgramFailed(ReleaseFailure):
 
 class SampleFailed(ReleaseFailure):
     """A sample of the repository is not answered as it should be, or cannot be run."""
+
+
+class EngineRefused(ReleaseFailure):
+    """The Docker Engine answers that it cannot: no such image, a port that is taken, a command that is not there."""
 
 
 class ServiceNotFound(NotFound):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 __all__ = ["MODES", "Modes", "modes_of"]
 
-MODES = ("supervisor", "local")
+MODES = ("supervisor", "local", "docker")
 _SYSTEM = ("ALGODOCK_DEPLOYMENT_MODE", "DEPLOYMENT_MODE")
 _SERVICE = re.compile(r"^ALGODOCK_SERVICE_(.+)_DEPLOYMENT_MODE$")
 

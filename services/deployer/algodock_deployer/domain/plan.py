@@ -36,8 +36,8 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    kind: Literal["asgi", "script", "sdk", "node", "command"]
-    runtime: Literal["python", "node"]
+    kind: Literal["asgi", "script", "sdk", "node", "command", "container"]
+    runtime: Literal["python", "node", "docker"]
     target: str = ""
     command: list[str] = Field(default_factory=list)
     requirements: list[str] = Field(default_factory=list, description="with what AlgoDock adds to run it")
@@ -70,8 +70,8 @@ class Plan(BaseModel):
             return [programs.python, "-m", "algodock_sdk", self.target]
         if self.kind == "script":
             return [programs.node if self.runtime == "node" else programs.python, self.target]
-        if self.kind == "command":
-            return [self._program(self.command[0], programs), *self.command[1:]]
+        if self.kind in {"command", "container"}:  # a container without one runs what its image says
+            return [*(self._program(word, programs) for word in self.command[:1]), *self.command[1:]]
         if _SHELL.search(self.target):
             return ["/bin/sh", "-c", self.target]
         words = shlex.split(self.target)

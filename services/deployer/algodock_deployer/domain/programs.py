@@ -57,6 +57,8 @@ def full_name(program: str) -> str:
 class Limits:
     """What an instance is held to; ``memory`` and ``file_size`` in bytes, ``processes`` with their threads.
 
+    ``cpu`` (cores) is a container's.
+
     Memory is never limited by RLIMIT_AS or RLIMIT_DATA: both break what reserves much and uses little (Node.js, CUDA).
     """
 
@@ -64,6 +66,7 @@ class Limits:
     processes: int | None = None
     file_size: int | None = None
     open_files: int = OPEN_FILES
+    cpu: float | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class ProgramSpec:
     """One instance as its process manager needs it.
 
     ``uid`` is set where it runs as somebody else; ``mode`` names the driver, the system's when empty.
+    ``image``, ``port`` and ``mounts`` (read-only) are a container's; its ``argv`` may be the image's own.
     """
 
     program: str
@@ -93,6 +97,9 @@ class ProgramSpec:
     limits: Limits = field(default_factory=Limits)
     groups: tuple[ControlGroup, ...] = ()
     mode: str = ""
+    image: str = ""
+    port: int = 0
+    mounts: tuple[Path, ...] = ()
 
 
 def as_user(uid: int, processes: int | None = None) -> list[str]:

@@ -16,6 +16,7 @@ from algodock_deployer.clients.tools import PATH, Tool
 from algodock_deployer.domain.detection import detect
 from algodock_deployer.domain.errors import SourceRefused
 from algodock_deployer.domain.plan import Interpreters, Plan
+from algodock_deployer.handlers.containers import build_image, check_container
 from algodock_deployer.handlers.progress import patiently
 from algodock_deployer.repository import Releases
 
@@ -52,7 +53,8 @@ async def prepare(context: Context, progress: Progress) -> Prepared:
     async with progress.step("detect", "building"):
         source = FolderSource(context.folders.code(release.algorithm, release.id))
         plan = await asyncio.to_thread(detect, source)
-        progress.note(f"{plan.kind} {plan.target or ' '.join(plan.command)}")
+        progress.note(f"{plan.kind} {plan.target or ' '.join(plan.command)}".rstrip())
+        check_container(context, plan, release.algorithm)
         await _fetch_models(context, progress, plan.manifest.models)
     async with progress.step("environment", "building"):
         prepared = await _environment(context, progress, plan)
@@ -104,13 +106,16 @@ def _digest(path: Path) -> str:
 async def _environment(context: Context, progress: Progress, plan: Plan) -> Prepared:
     release = progress.release
     folder = context.folders.release(release.algorithm, release.id)
-    if plan.runtime == "python":
+    paths: tuple[Path, ...] = ()
+    if plan.runtime == "docker":
+        programs, key, reused = Interpreters(), "", await build_image(context, progress)
+    elif plan.runtime == "python":
         made = await context.environments.prepare(
             plan.requirements, plan.manifest.python, sdk=plan.uses_sdk, log=progress.log
         )
         link(folder / "venv", made.folder)
         programs = Interpreters(python=str(made.python))
-        paths: tuple[Path, ...] = (made.folder / "bin",)
+        paths = (made.folder / "bin",)
         key, reused = made.key, made.reused
     else:
         node = await context.node.node(progress.log)
@@ -122,7 +127,7 @@ async def _environment(context: Context, progress: Progress, plan: Plan) -> Prep
             _link_packages(folder / "code" / "node_modules", packages.folder / "node_modules")
             paths = (packages.folder / "node_modules" / ".bin", *paths)
     progress.note("unchanged" if reused else "built")
-    uid = _owner(context, progress, plan, programs)
+    uid = None if plan.runtime == "docker" else _owner(context, progress, plan, programs)
     values = {"plan": plan.model_dump(mode="json", by_alias=True), "environment_key": key or None}
     async with context.database.transaction() as tx:
         progress.release = await Releases(tx.session).update(release.id, **values)

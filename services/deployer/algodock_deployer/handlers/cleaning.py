@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from algodock_common.errors import AlgoDockError
+from algodock_deployer.domain.containers import image_tag
 from algodock_deployer.repository import Instances, Releases, Services, Timeline
 
 if TYPE_CHECKING:
@@ -54,6 +56,11 @@ async def clean(context: Context) -> None:
 async def _clean_release(context: Context, name: str, release_id: UUID) -> None:
     folder = context.folders.release(name, release_id)
     await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    if context.images is not None:
+        try:
+            await context.images.remove(image_tag(name, release_id))
+        except AlgoDockError as error:
+            log.warning("image_not_removed", release=str(release_id), error=error.detail)
     short = str(release_id)[-12:]
     for path in (context.folders.logs / "releases").glob(f"ai-{name}-*-{short}*.log*"):
         path.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from algodock_common.database import Database
     from algodock_common.storage import ObjectStore
+    from algodock_deployer.clients.docker_engine import ImageBuilder
     from algodock_deployer.clients.environments import EnvironmentBuilder
     from algodock_deployer.clients.node import NodeBuilder
     from algodock_deployer.clients.probes import Prober
@@ -50,6 +51,7 @@ class Tuning:
     keep_removed_s: float = 7 * 86_400
     max_source_bytes: int = 4 * 2**30
     heartbeat_url: str = ""
+    docker_image: str = ""
     health_timeout_s: float = 5
     max_memory: int | None = None
     max_processes: int | None = None
@@ -145,6 +147,7 @@ class Background:
 class Context:
     """The deployer's database, its outside and its numbers.
 
+    ``images`` is there where a Docker Engine is.
     ``bell`` is rung when there is new work, so that nobody waits for a poll.
     """
 
@@ -162,6 +165,7 @@ class Context:
     node_id: str
     tuning: Tuning = field(default_factory=Tuning)
     modes: Modes = field(default_factory=Modes)
+    images: ImageBuilder | None = None
     bell: asyncio.Event = field(default_factory=asyncio.Event)
     loads: LoadBoard = field(default_factory=LoadBoard)
     drains: DrainBoard = field(default_factory=DrainBoard)

@@ -14,6 +14,7 @@ from algodock_deployer.clients.tools import PATH
 from algodock_deployer.domain.errors import ProgramFailed
 from algodock_deployer.domain.programs import ProgramSpec, common_module, ports_module, program_name
 from algodock_deployer.domain.releases import Instance
+from algodock_deployer.handlers.containers import contained, in_container
 from algodock_deployer.handlers.last_words import last_words
 from algodock_deployer.handlers.leftovers import end_leftovers, remove_temporary
 from algodock_deployer.handlers.progress import patiently
@@ -99,7 +100,7 @@ async def _lease(context: Context, progress: Progress, prepared: Prepared, start
         pinned_port=manifest.port,
         limits=manifest.limits(),
         health_path=manifest.health,
-        sends_heartbeats=prepared.plan.sends_heartbeats,
+        sends_heartbeats=prepared.plan.sends_heartbeats and not in_container(context, prepared.plan, service.name),
     )
     lease = await patiently(lambda: context.registry.lease(request), within_s=context.tuning.patience_s)
     failpoints.reach("deploy.leased")
@@ -164,7 +165,7 @@ def _spec(context: Context, progress: Progress, prepared: Prepared, instance: In
         environment["ALGODOCK_DEBUG_LOG"] = str(_debug_log(context, name, prepared.uid))
     limits = context.tuning.limits(prepared.plan.manifest.resources.memory)
     progress.log.say(f"start: {' '.join(prepared.plan.argv(prepared.programs, instance.host, instance.port))}")
-    return ProgramSpec(
+    spec = ProgramSpec(
         program=instance.program,
         argv=tuple(prepared.plan.argv(prepared.programs, instance.host, instance.port)),
         folder=folders.code(name, instance.release_id),
@@ -178,6 +179,7 @@ def _spec(context: Context, progress: Progress, prepared: Prepared, instance: In
         groups=context.confinement.groups(instance.program, limits),
         mode=context.modes.of(name),
     )
+    return contained(context, prepared, instance, spec) if in_container(context, prepared.plan, name) else spec
 
 
 def _debug_log(context: Context, name: str, uid: int | None) -> Path:

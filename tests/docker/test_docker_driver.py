@@ -1,0 +1,68 @@
+"""What every process driver promises, asked of the one for the Docker Engine."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from algodock_deployer.clients.processes import ProcessDriver
+from algodock_deployer.domain.errors import EngineRefused
+from tests.contract import test_process_drivers as contract
+
+driver = contract.driver
+globals().update({name: test for name, test in vars(contract).items() if name.startswith("test_")})
+
+
+@pytest.fixture
+async def make(tmp_path: Path) -> AsyncIterator[contract.Maker]:
+    async for maker in contract.made("docker", tmp_path):
+        yield maker
+
+
+COUNTS = "import itertools, time\nfor n in itertools.count():\n    print(n, flush=True)\n    time.sleep(0.05)"
+
+
+@pytest.mark.parametrize("fault", ["image", "command", "port"])
+async def test_what_the_engine_refuses_is_said_and_leaves_nothing(
+    fault: str, driver: ProcessDriver, make: contract.Maker
+) -> None:
+    one = make.spec(1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        wrong, said = {
+            "image": (replace(one, image="algodock/none:0"), "No such image"),
+            "command": (replace(one, argv=("/no/such/program",)), "no such file or directory"),
+            "port": (replace(one, port=taken.getsockname()[1]), "address already in use"),
+        }[fault]
+        with pytest.raises(EngineRefused, match=said):
+            await driver.start(wrong)
+    assert await driver.look(one.program) is None
+    assert not driver.holds
+    await driver.start(one)
+    assert (await contract.running(driver, one.program)).alive, "another try is not held up"
+
+
+async def test_the_next_deployer_goes_on_with_the_output_where_the_one_before_ended(make: contract.Maker) -> None:
+    before = make()
+    await before.ensure()
+    one = make.spec(1, COUNTS)
+    await before.start(one)
+
+    async def counted(least: int) -> list[int]:
+        async def look() -> list[int] | None:
+            found = [int(line) for line in one.stdout.read_text().splitlines()]
+            return found if len(found) > least else None
+
+        return await contract.eventually(look)
+
+    first = await counted(5)
+    await before.close()
+    await asyncio.sleep(0.5)  # nobody copies, and the program goes on
+    after = make()
+    await after.ensure()
+    found = await counted(len(first) + 20)
+    assert found == list(range(len(found))), "each line once"
