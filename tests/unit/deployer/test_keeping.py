@@ -30,6 +30,11 @@ def test_the_first_exit_costs_nothing() -> None:
     assert after.why == "it exited with code 3"
 
 
+def test_a_process_that_ended_before_it_was_ever_looked_at_is_told_of() -> None:
+    after, act = after_look(replace(ONE, pid=0), "RUNNING", 11, NOW, ailment="its memory reached the limit")
+    assert (after.pid, after.exits, after.why, act) == (11, 1, "its memory reached the limit", "")
+
+
 def test_the_pauses_grow_until_it_is_not_started_any_more() -> None:
     one, now, delays = replace(ONE, exits=1), NOW, []
     for pid in range(11, 20):

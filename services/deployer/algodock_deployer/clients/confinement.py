@@ -73,7 +73,8 @@ class KernelConfinement:
         self._ooms: dict[str, int] = {}
 
     def groups(self, program: str, limits: Limits) -> tuple[ControlGroup, ...]:
-        """Return the groups to enter."""
+        """Return the groups to enter; the program's are new, so whatever they count later is news."""
+        self._ooms[program] = 0
         return self._cgroups.groups(program, limits)
 
     async def past_memory(self, program: str, pid: int, limit: int) -> str:

@@ -55,7 +55,8 @@ def after_look(
 
 def _living(one: Instance, pid: int, now: datetime, ailment: str, ended: str) -> tuple[Instance, Act]:
     if one.pid == 0:
-        return replace(one, pid=pid, up_since=now), ""
+        first = replace(one, pid=pid, up_since=now)  # unless something ended one before it was ever looked at
+        return _again(first, one.exits + 1, ailment, now, runs=True) if ailment else (first, "")
     stable = one.up_since is not None and now - one.up_since >= STABLE
     row = 0 if stable else one.exits
     if pid != one.pid:
