@@ -34,6 +34,7 @@ from algodock_gateway.handlers.task_events import TaskEvents
 from algodock_gateway.handlers.task_watch import Watch
 from algodock_gateway.handlers.tasks import Tasks
 from algodock_gateway.handlers.waiters import Waiters
+from algodock_gateway.handlers.waking import Waking
 from algodock_gateway.repository import AlgorithmStore, CallStore, KeyStore
 from algodock_gateway.routes.ai import AiInlet
 from algodock_gateway.routes.api import Peers, make_api
@@ -92,11 +93,13 @@ def create_app(settings: Settings) -> Edge:
     directory = Directory(AlgorithmStore(database))
     book = CallBook(CallStore(database), keep_days=settings.gateway.keep_calls_days)
     capacity = Capacity(RedisSlots(settings.redis), process=router_id)
-    desk = CallDesk(table, feed, directory, pool, capacity)
+    deployer, forge = HttpDeployer(clients.deployer), HttpForge(clients.forge)
+    desk = CallDesk(
+        table, feed, directory, pool, capacity, Waking(table, deployer, wait_s=settings.gateway.wake_wait_s)
+    )
     load = LoadTeller(bus, CallLoad(desk, book, router_id).look, source="/gateway")
 
     releases, finished, moves = Waiters(), Waiters(), Waiters()
-    deployer, forge = HttpDeployer(clients.deployer), HttpForge(clients.forge)
     algorithms = Algorithms(database, forge, directory)
     services = Services(database, algorithms, deployer, table, url=url)
     deploying, runner = Deploying(algorithms, services, forge, releases), HttpRunner(clients.runner)

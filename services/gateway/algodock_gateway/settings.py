@@ -25,6 +25,8 @@ class GatewaySettings(BaseSettings):
         default=86_400, ge=0, description="how long a replaced callback secret stays valid beside the new one"
     )
 
+    wake_wait_s: float = Field(default=30, gt=0, description="how long a call waits for a service that was asleep")
+
     task_watchers: int = Field(default=1000, ge=1, le=10_000, description="readers of tasks' events in one process")
 
     @property

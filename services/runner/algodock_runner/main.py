@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+from redis.asyncio import Redis
+
 from algodock_common.capacity import Capacity, LoadTeller, RedisSlots
 from algodock_common.database import Database, migrate
 from algodock_common.messaging import Bus
@@ -13,9 +15,11 @@ from algodock_common.storage import MinioObjectStore
 from algodock_common.web import InternalClient, serve, service_app
 from algodock_runner.clients.bucket import BucketKeeper
 from algodock_runner.clients.gateway import HttpGateway
+from algodock_runner.clients.wakes import HttpWakes
 from algodock_runner.handlers.bell import Bell
 from algodock_runner.handlers.load import TaskLoad
 from algodock_runner.handlers.shares import Shares
+from algodock_runner.handlers.waking import TaskWaking
 from algodock_runner.settings import Settings
 
 if TYPE_CHECKING:
@@ -112,8 +116,6 @@ def api(settings: Settings) -> FastAPI:
 
 def worker(settings: Settings) -> FastAPI:
     """Return the application that runs tasks and sends callbacks; over HTTP it only shows how it is."""
-    from redis.asyncio import Redis
-
     from algodock_common.identifiers import uuid7  # the API needs none of these
     from algodock_common.routing import RoutingFeed, RoutingTable
     from algodock_runner.clients.callback_target import HttpCallbackTarget
@@ -139,6 +141,7 @@ def worker(settings: Settings) -> FastAPI:
     redis = Redis.from_url(settings.redis.url.get_secret_value())
     to_gateway = InternalClient(settings.peers.gateway_url, settings.secrets)
     to_registry = InternalClient(settings.peers.registry_url, settings.secrets)
+    to_deployer = InternalClient(settings.peers.deployer_url, settings.secrets)
     table = RoutingTable()
     feed = RoutingFeed(bus, to_registry, table, redis, worker_id)
     bell = Bell(bus, source="/runner/worker", signals=signals)
@@ -175,11 +178,14 @@ def worker(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for close in (to_gateway.close, to_registry.close, redis.aclose, store.close):
+            for close in (to_gateway.close, to_registry.close, to_deployer.close, redis.aclose, store.close):
                 stack.push_async_callback(close)
             await migrate(settings.database, schema=SCHEMA, migrations=MIGRATIONS)
-            load = TaskLoad(db, table, pool, worker_id)
-            work = (progress, behind, ledger, canceller, pool, LoadTeller(bus, load.look, source="/runner/worker"))
+            work = (
+                *(progress, behind, ledger, canceller, pool),
+                LoadTeller(bus, TaskLoad(db, table, pool, worker_id).look, source="/runner/worker"),
+                TaskWaking(db, table, HttpWakes(to_deployer), routed=lambda: feed.filled),
+            )
             for part in (http, target, BucketKeeper(store), signals, capacity, bus, db, bell, feed, sender, *work):
                 await part.start()
                 stack.push_async_callback(part.stop)  # ended in the opposite order

@@ -9,6 +9,7 @@ import pytest
 
 from algodock_common.events import Event, ServiceLoad
 from algodock_deployer import handlers
+from algodock_deployer.domain.errors import ServiceNotFound
 
 from .conftest import eventually
 
@@ -116,7 +117,7 @@ async def test_a_rule_adds_instances_for_a_load_that_lasts_and_takes_them_away_a
         return view if len(view.instances) == 3 else None
 
     view = await eventually(loaded, 60, "the rule to have grown it")
-    assert view.service.scale_rule == {"min": 1, "max": 3, "target": 2.0, "cooldown_s": 2.0}
+    assert view.service.scale_rule == {"min": 1, "max": 3, "target": 2.0, "cooldown_s": 2.0, "idle_s": 300.0}
     await has(deployer, name, 1)
     _, entries, _ = await handlers.timeline_of(deployer.context, name, limit=20, before=None)
     assert "scale rule" in {one.actor for one in entries}
@@ -130,3 +131,52 @@ async def test_a_rule_that_cannot_be_is_refused_and_the_service_stays_as_it_was(
     await deployer.command("scale-wrong", "scale", rule={"min": 3, "max": 2})
     await done(deployer, "scale-wrong", "scale: this is no scale rule")
     assert (await deployer.service("scale-wrong")).service.scale_rule is None
+
+
+async def test_a_service_sleeps_after_idleness_and_wakes_when_it_is_asked_for(deployer: Deployer) -> None:
+    name = "scale-sleeps"
+    await deployer.live(name, deployer.program("one"))
+    await deployer.command(name, "scale", rule={"min": 0, "max": 2, "cooldown_s": 1, "idle_s": 1})
+    view = await has(deployer, name, 0)
+    await done(deployer, name, "asleep")
+    assert (view.service.desired, view.service.status) == ("running", "running")
+    assert not deployer.registry.leases
+    assert [one.serving for one in await deployer.events(name)][-1] is False, "routers let it go"
+    await handlers.reconcile(deployer.context)
+    assert (await deployer.service(name)).service.asleep, "nobody revives what sleeps"
+
+    assert await handlers.wake(deployer.context, name)
+    assert await handlers.wake(deployer.context, name), "who comes while it wakes waits, too"
+
+    async def awake() -> bool:
+        return bool((await deployer.service(name)).instances)
+
+    await eventually(awake, 60, "it to wake")
+    assert (await deployer.answer(name))["version"] == "one"
+    _, entries, _ = await handlers.timeline_of(deployer.context, name, limit=20, before=None)
+    assert [one.actor for one in entries].count("wake") == 1
+    await has(deployer, name, 0)  # and sleeps again
+
+
+async def test_only_what_sleeps_is_woken(deployer: Deployer) -> None:
+    with pytest.raises(ServiceNotFound):
+        await handlers.wake(deployer.context, "nobody")
+    await deployer.live("scale-stopped", deployer.program("one"))
+    assert await handlers.wake(deployer.context, "scale-stopped"), "it is there"
+    await deployer.command("scale-stopped", "stop")
+    await has(deployer, "scale-stopped", 0)
+    await deployer.status("scale-stopped", "stopped")
+    assert not await handlers.wake(deployer.context, "scale-stopped")
+
+
+async def test_a_release_that_is_pushed_to_a_sleeping_service_serves(deployer: Deployer) -> None:
+    name = "scale-pushed"
+    await deployer.live(name, deployer.program("one"))
+    await deployer.command(name, "scale", rule={"min": 0, "max": 2, "cooldown_s": 1, "idle_s": 1})
+    await done(deployer, name, "asleep")
+    await deployer.command(name, "scale", rule={"min": 0, "max": 2, "cooldown_s": 60, "idle_s": 600})
+    await deployer.live(name, deployer.program("two"))
+    view = await deployer.service(name)
+    assert len(view.instances) == 1
+    assert not view.service.asleep
+    assert (await deployer.answer(name))["version"] == "two"

@@ -19,6 +19,7 @@ from algodock_common.events import InstanceChanged, Limits
 from algodock_common.identifiers import uuid7
 from algodock_common.routing import RoutingTable
 from algodock_common.testing import FakeSlots
+from algodock_gateway.clients.fakes import FakeDeployer
 from algodock_gateway.clients.upstream import Pool
 from algodock_gateway.domain.algorithm import Algorithm
 from algodock_gateway.domain.call import CallRecord
@@ -27,6 +28,7 @@ from algodock_gateway.handlers.call_book import CallBook
 from algodock_gateway.handlers.calls import CallDesk
 from algodock_gateway.handlers.directory import Directory
 from algodock_gateway.handlers.key_ring import KeyRing
+from algodock_gateway.handlers.waking import Waking
 from algodock_gateway.routes.ai import AiInlet
 from algodock_gateway.routes.edge import express_protocol
 from algodock_gateway.routes.express import ExpressCall, ExpressLane
@@ -94,7 +96,9 @@ class World:
         self.slots = FakeSlots()
         self.capacity = Capacity(self.slots, process="gateway", lease_s=1)
         self.slots.listeners.append(self.capacity.told)
-        self.desk = CallDesk(self.table, self.sources, Directory(self.sources), self.pool, self.capacity)
+        self.deployer = FakeDeployer()
+        self.waking = Waking(self.table, self.deployer, wait_s=2)
+        self.desk = CallDesk(self.table, self.sources, Directory(self.sources), self.pool, self.capacity, self.waking)
         self.url = ""
         self.port = 0
         self._servers: list[asyncio.Server] = []

@@ -10,6 +10,7 @@ from algodock_common.identifiers import uuid7
 from algodock_deployer.domain.scaling import LoadBoard, decide, instances_for
 
 RULE = ScaleRule(min=1, max=5, target=4, cooldown_s=60)
+SLEEPER = ScaleRule(min=0, max=2, target=4, cooldown_s=10, idle_s=60)
 
 
 def load(router: str = "gateway", algorithm: str = "echo", **counts: int) -> ServiceLoad:
@@ -36,7 +37,23 @@ def test_each_instance_has_about_the_target_within_the_bounds(demand: float, ins
 def test_it_grows_for_a_load_that_lasts_and_shrinks_after_the_cooldown(
     current: int, sustained: float, peak: float, settled_s: float, wanted: int
 ) -> None:
-    assert decide(RULE, current, sustained=sustained, peak=peak, settled_s=settled_s) == wanted
+    assert decide(RULE, current, sustained=sustained, peak=peak, quiet_s=999, settled_s=settled_s) == wanted
+
+
+@pytest.mark.parametrize(
+    ("rule", "peak", "quiet_s", "settled_s", "wanted"),
+    [
+        (SLEEPER, 0, 60, 60, 0),
+        (SLEEPER, 0, 59, 999, 1),  # somebody called a minute ago
+        (SLEEPER, 0, 999, 59, 1),  # it woke a minute ago
+        (SLEEPER, 1, 999, 999, 1),
+        (RULE, 0, 999, 999, 1),  # its rule lets it not sleep
+    ],
+)
+def test_it_sleeps_only_after_idleness_and_only_if_its_rule_says_so(
+    rule: ScaleRule, peak: float, quiet_s: float, settled_s: float, wanted: int
+) -> None:
+    assert decide(rule, 1, sustained=0, peak=peak, quiet_s=quiet_s, settled_s=settled_s) == wanted
 
 
 def test_what_waits_for_any_worker_counts_once_and_the_rest_adds_up() -> None:
@@ -84,7 +101,8 @@ def test_what_has_no_rule_any_more_and_who_is_gone_is_forgotten() -> None:
         {"max": 0},
         {"max": 65},
         {"min": 3, "max": 2},
-        {"min": 0, "max": 2},
+        {"min": -1, "max": 2},
+        {"max": 2, "idle_s": 0},
         {"max": 2, "target": 0},
         {"max": 2, "x": 1},
     ],

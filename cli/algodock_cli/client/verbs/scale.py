@@ -16,9 +16,10 @@ def command(  # noqa: PLR0913  # options
     instances: Annotated[int | None, typer.Argument(min=1, max=64, metavar="[N]", help="How many instances.")] = None,
     *,
     most: Annotated[int | None, typer.Option("--max", min=1, max=64, help="A rule instead: at most so many.")] = None,
-    least: Annotated[int, typer.Option("--min", min=1, max=64, help="With --max: at least so many.")] = 1,
+    least: Annotated[int, typer.Option("--min", min=0, max=64, help="With --max: at least; 0: it may sleep.")] = 1,
     target: Annotated[float, typer.Option(help="With --max: calls and tasks open or waiting for each.")] = 4,
     cooldown: Annotated[float, typer.Option(min=1, help="With --max: seconds before there are fewer.")] = 60,
+    idle: Annotated[float, typer.Option(min=1, help="With --min 0: seconds without a call before it sleeps.")] = 300,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until there are so many.")] = True,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait.")] = 300,
     url: Url = None,
@@ -32,7 +33,7 @@ def command(  # noqa: PLR0913  # options
         typer.echo("algodock: scale takes either N or --max", err=True)
         raise typer.Exit(2)
     with gateway(url, key) as platform:
-        rule = {"min": least, "max": most, "target": target, "cooldown_s": cooldown}
+        rule = {"min": least, "max": most, "target": target, "cooldown_s": cooldown, "idle_s": idle}
         body = {"instances": instances} if most is None else {"rule": rule}
         service = commanding.command(platform, "scale", name, body, timeout_s=timeout if wait else None)
     if as_json:

@@ -20,15 +20,17 @@ class ScaleRule(BaseModel):
     """Between ``min`` and ``max`` instances, each with about ``target`` calls and tasks open or waiting.
 
     There are fewer only when the load of the last ``cooldown_s`` seconds needs no more, and nothing was
-    scaled within them.
+    scaled within them. With ``min`` 0 there is none at all after ``idle_s`` seconds without a call or a task, and
+    the next one wakes it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    min: int = Field(default=1, ge=1, le=MOST_INSTANCES)
+    min: int = Field(default=1, ge=0, le=MOST_INSTANCES)
     max: int = Field(ge=1, le=MOST_INSTANCES)
     target: float = Field(default=4, gt=0, le=10_000)
     cooldown_s: float = Field(default=60, ge=1, le=86_400)
+    idle_s: float = Field(default=300, ge=1, le=7 * 86_400)
 
     @model_validator(mode="after")
     def _ordered(self) -> ScaleRule:

@@ -116,6 +116,11 @@ class Service:
         """Return whether traffic goes to it."""
         return self.desired == "running" and self.live_release_id is not None
 
+    @property
+    def asleep(self) -> bool:
+        """Return whether a rule took its last instance: the next call or task brings one back."""
+        return self.serving and self.instances == 0
+
 
 @dataclass(frozen=True)
 class Release:

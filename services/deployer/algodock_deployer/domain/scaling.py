@@ -17,16 +17,18 @@ _FRESH_S: Final = 3.0
 
 
 def instances_for(rule: ScaleRule, demand: float) -> int:
-    """Return how many instances a demand needs."""
-    return min(rule.max, max(rule.min, math.ceil(demand / rule.target)))
+    """Return how many instances a demand needs; never none, that is for idleness to say."""
+    return min(rule.max, max(rule.min, 1, math.ceil(demand / rule.target)))
 
 
-def decide(rule: ScaleRule, current: int, *, sustained: float, peak: float, settled_s: float) -> int:
+def decide(rule: ScaleRule, current: int, *, sustained: float, peak: float, quiet_s: float, settled_s: float) -> int:
     """Return how many instances there shall be; ``current`` are there.
 
     ``sustained`` is the least demand of the last seconds, ``peak`` the largest within the cool-down,
-    ``settled_s`` how long ago anything was scaled.
+    ``quiet_s`` how long there was none at all, ``settled_s`` how long ago anything was scaled.
     """
+    if rule.min == 0 and peak == 0 and min(quiet_s, settled_s) >= rule.idle_s:
+        return 0
     grown = instances_for(rule, sustained)
     if grown > current or current > rule.max:
         return grown

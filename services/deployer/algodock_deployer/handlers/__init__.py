@@ -21,6 +21,7 @@ from algodock_deployer.handlers.reading import (
 from algodock_deployer.handlers.reconciling import begin, reconcile
 from algodock_deployer.handlers.tailing import follow_build, follow_logs
 from algodock_deployer.handlers.turns import take_turn
+from algodock_deployer.handlers.waking import wake
 from algodock_deployer.handlers.watching import watch_health
 from algodock_deployer.handlers.withdrawing import withdraw_failing
 
@@ -54,6 +55,7 @@ __all__ = [
     "take_push",
     "take_turn",
     "timeline_of",
+    "wake",
     "watch_health",
     "withdraw_failing",
 ]

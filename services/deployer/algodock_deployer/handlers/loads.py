@@ -69,7 +69,7 @@ async def _wanted(tx: Transaction, service: Service, rule: ScaleRule, sustained:
     failed = current.message.startswith("scale: ")
     if not count or (failed and current.settled_s < rule.cooldown_s):
         return None  # the reconciler's to bring back; and what did not start is not tried every second
-    wanted = decide(rule, count, sustained=sustained, peak=peak, settled_s=current.settled_s)
+    wanted = decide(rule, count, sustained=sustained, peak=peak, quiet_s=current.quiet_s, settled_s=current.settled_s)
     return None if wanted == count else wanted
 
 

@@ -80,7 +80,7 @@ async def _revive(
 ) -> None:
     """Ask for a start where a service should run here and supervisord or the registry know none of its instances."""
     for service in services:
-        if not service.serving or service.node_id != context.node_id:
+        if not service.serving or service.asleep or service.node_id != context.node_id:
             continue
         serving = [one for one in instances if one.service_id == service.id and one.phase == "serving"]
         if any(one.program in seen and one.reported != "gone" for one in serving):

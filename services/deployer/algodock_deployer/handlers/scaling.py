@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from pydantic import ValidationError
@@ -33,6 +33,8 @@ __all__ = ["scale"]
 
 log = structlog.get_logger()
 
+ASLEEP: Final = "asleep: the next call or task wakes it"
+
 
 async def scale(context: Context, service: Service, operation: Operation) -> None:
     """Let a service have so many instances, also after each later start; one that is stopped only notes it.
@@ -44,6 +46,7 @@ async def scale(context: Context, service: Service, operation: Operation) -> Non
         AlgoDockError: one did not start; those that did stay, and their number is what is noted then.
     """
     count, rule = await _asked(context, service, operation)
+    asleep = service.asleep
     release = await _serving_release(context, service)
     if release is not None and count > 1 and Plan.model_validate(release.plan or {}).manifest.port is not None:
         raise CommandRefused(f"{service.name} has a pinned port, and that serves one instance")
@@ -58,12 +61,16 @@ async def scale(context: Context, service: Service, operation: Operation) -> Non
     except AlgoDockError:
         async with context.database.transaction() as tx:
             has = len(await _serving(tx.session, service.id))
-            await Services(tx.session).scaled(service.id, instances=max(1, has))
+            await Services(tx.session).scaled(service.id, instances=has or (0 if asleep else 1))
         raise
     await _shrink(context, service, release, count)
     async with context.database.transaction() as tx:
         current = await Services(tx.session).scaled(service.id, instances=count)
-        if current.message.startswith("scale: "):
+        if current.asleep:
+            await Services(tx.session).update(service.id, status="running", health="unknown", message=ASLEEP)
+        elif asleep:
+            await Services(tx.session).update(service.id, status="running", health="healthy", message="")
+        elif current.message.startswith("scale: "):
             await Services(tx.session).update(service.id, message="")
     log.info("service_scaled", algorithm=service.name, instances=count, by=operation.actor)
 
@@ -78,11 +85,12 @@ async def _asked(context: Context, service: Service, operation: Operation) -> tu
             raise CommandRefused(f"this is no scale rule: {said}") from error
         async with context.database.read() as session:
             has = len(await _serving(session, service.id))
-        return min(rule.max, max(rule.min, has)), rule.model_dump()
+        return min(rule.max, max(rule.min, 0 if service.asleep and rule.min == 0 else 1, has)), rule.model_dump()
     wanted = operation.arguments.get("instances")
-    if not isinstance(wanted, int) or not 1 <= wanted <= MOST_INSTANCES:
+    by_rule = operation.arguments.get("by") == "rule"
+    if not isinstance(wanted, int) or not (0 if by_rule else 1) <= wanted <= MOST_INSTANCES:
         raise CommandRefused(f"a service has 1 to {MOST_INSTANCES} instances, not {wanted!r}; `stop` ends all of them")
-    return wanted, service.scale_rule if operation.arguments.get("by") == "rule" else None
+    return wanted, service.scale_rule if by_rule else None
 
 
 async def _serving_release(context: Context, service: Service) -> Release | None:
@@ -127,6 +135,8 @@ async def _shrink(context: Context, service: Service, release: Release, count: i
                 break
             await Instances(tx.session).set_phase([serving[-1].id], "draining")
             rest = [one.id for one in serving[:-1]]
-            tx.emit(changed(current, release, instances=rest, limits=limits_of(release.plan)))
+            limits = limits_of(release.plan)
+            tx.emit(changed(current, release, serving=bool(rest), instances=rest, limits=limits))
         await drain_all(context, service.id)
-    await follow_up(context, serving)
+    if serving:
+        await follow_up(context, serving)

@@ -44,6 +44,7 @@ async def switch(context: Context, progress: Progress, prepared: Prepared, insta
             service = await services.update(
                 progress.service.id, live_release_id=release.id, desired="running", status="running",
                 health="healthy", message="",
+                **({"instances": None} if before is not None and before.instances == 0 else {}),  # it was asleep
             )  # fmt: skip
             tx.emit(changed(service, release, instances=new, limits=prepared.plan.manifest.limits()))
             gone = before.live_release_id if before else None

@@ -25,6 +25,8 @@ class FakeDeployer:
         """Know nothing."""
         self.known: dict[str, JsonObject] = {}
         self.known_releases: dict[str, list[JsonObject]] = {}
+        self.asleep: set[str] = set()
+        self.woken: list[str] = []
 
     async def services(self) -> list[JsonObject]:
         """Return every service."""
@@ -36,6 +38,12 @@ class FakeDeployer:
             msg = f"no service {name!r}"
             raise NotFound(msg)
         return self.known[name]
+
+    async def wake(self, name: str) -> bool:
+        """Note it; what sleeps is coming then."""
+        await self.service(name)
+        self.woken.append(name)
+        return name in self.asleep
 
     async def releases(self, name: str, *, commit: str | None = None) -> list[JsonObject]:
         """Return a service's releases, newest first."""

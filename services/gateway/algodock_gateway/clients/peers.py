@@ -74,6 +74,14 @@ class Deployer(Protocol):
         """
         ...
 
+    async def wake(self, name: str) -> bool:
+        """Ask for an instance of a service that sleeps; return whether one is coming.
+
+        Raises:
+            NotFound: the deployer knows none of this name.
+        """
+        ...
+
     async def releases(self, name: str, *, commit: str | None = None) -> list[JsonObject]:
         """Return a service's releases, newest first.
 
@@ -153,6 +161,11 @@ class HttpDeployer:
     async def service(self, name: str) -> JsonObject:
         """Return one service."""
         return object_in(await self._client.get(f"/internal/services/{name}"), "deployer")
+
+    async def wake(self, name: str) -> bool:
+        """Ask the deployer."""
+        answer = object_in(await self._client.post(f"/internal/services/{name}/wake"), "deployer")
+        return bool(answer["coming"])
 
     async def releases(self, name: str, *, commit: str | None = None) -> list[JsonObject]:
         """Return a service's releases, newest first."""

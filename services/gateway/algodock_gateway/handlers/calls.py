@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from algodock_common.routing import Instance, Route, RoutingTable
     from algodock_gateway.clients.upstream import Connection, Pool
     from algodock_gateway.handlers.directory import Directory
+    from algodock_gateway.handlers.waking import Waking
 
 __all__ = ["CallDesk", "RouteRefresher"]
 
@@ -38,7 +39,13 @@ class CallDesk:
     """Admits calls and gives each an instance and a connection."""
 
     def __init__(
-        self, table: RoutingTable, routes: RouteRefresher, directory: Directory, pool: Pool, capacity: Capacity
+        self,
+        table: RoutingTable,
+        routes: RouteRefresher,
+        directory: Directory,
+        pool: Pool,
+        capacity: Capacity,
+        waking: Waking,
     ) -> None:
         """Join what is needed; nothing is read."""
         self.table = table
@@ -46,6 +53,7 @@ class CallDesk:
         self._routes = routes
         self._directory = directory
         self._capacity = capacity
+        self._waking = waking
         self._gates: dict[str, Gate] = {}
 
     def gates(self) -> Iterable[Gate]:
@@ -58,7 +66,7 @@ class CallDesk:
         return route if route is not None and route.ready else None
 
     async def route(self, algorithm: str) -> Route:
-        """Return the route of an algorithm that has a ready instance.
+        """Return the route of an algorithm that has a ready instance; one that sleeps is woken and waited for.
 
         Raises:
             AlgorithmUnknown: there is no such algorithm.
@@ -71,6 +79,9 @@ class CallDesk:
             raise AlgorithmUnknown(algorithm)
         await self._routes.refresh_if_older(STALE_S)
         route = self.known_route(algorithm)
+        if route is None:
+            await self._waking.wait(algorithm)
+            route = self.known_route(algorithm)
         if route is None:
             raise NoInstance(algorithm)
         return route

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-__all__ = ["COUNTED", "place", "recent_s"]
+    from algodock_common.database import Writer
+
+__all__ = ["COUNTED", "place", "recent_s", "waiting_algorithms"]
 
 COUNTED: Final = 10_000
 """Nobody is counted beyond so many: further back a place is "at least"."""
@@ -71,3 +73,22 @@ async def place(session: AsyncSession, task_id: UUID, algorithm: str, *, recent_
         return None
     position = min(row["position"], COUNTED + 1)
     return Queue(position, row["running"], row["running_s"], recent_s, row["now"])
+
+
+_WAITING = sa.text("""
+WITH RECURSIVE names AS (
+    (SELECT algorithm FROM tasks WHERE state = 'queued' AND wakes_at IS NULL ORDER BY algorithm LIMIT 1)
+    UNION ALL
+    SELECT (
+        SELECT algorithm FROM tasks
+        WHERE state = 'queued' AND wakes_at IS NULL AND algorithm > names.algorithm ORDER BY algorithm LIMIT 1
+    ) FROM names WHERE names.algorithm IS NOT NULL
+)
+SELECT algorithm FROM names WHERE algorithm IS NOT NULL
+""")
+"""One step in the index for each algorithm, however many tasks it has."""
+
+
+async def waiting_algorithms(to: Writer) -> list[str]:
+    """Return the algorithms that have tasks due."""
+    return [row["algorithm"] for row in await to.fetch(_WAITING, {})]

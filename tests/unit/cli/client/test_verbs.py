@@ -209,7 +209,7 @@ def test_scale_waits_until_there_are_so_many(fake: FakeGateway, run: Run) -> Non
 
 
 def test_scale_gives_a_rule(fake: FakeGateway, run: Run) -> None:
-    rule = {"min": 2, "max": 5, "target": 4, "cooldown_s": 60}
+    rule = {"min": 2, "max": 5, "target": 4, "cooldown_s": 60, "idle_s": 300}
     fake.answer("POST /api/v1/services/scale/echo", {"success": True, "operation_id": "o"}, status=202)
     fake.answer("GET /api/v1/services", *listed({}, {"scale_rule": rule}))
     assert run("scale", "echo", "--min", "2", "--max", "5").exit_code == 0
