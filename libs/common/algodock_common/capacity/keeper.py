@@ -88,8 +88,9 @@ class Capacity:
         got = _enter(share, limit, count)
         if got < count:
             share.want(count - got, limit)
-            await self._round()
-            got += _enter(share, limit, count - got)
+            if not self._away:  # else the next look asks again, and other services do not wait for this one
+                await self._round()
+                got += _enter(share, limit, count - got)
             share.wanted = 0
         return got
 
