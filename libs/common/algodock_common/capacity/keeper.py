@@ -22,6 +22,7 @@ log = structlog.get_logger()
 
 _WANT_EVERY_S: Final = 0.5
 _UNUSED_S: Final = 0.1
+_STOP_S: Final = 3.0
 
 
 class Capacity:
@@ -43,6 +44,7 @@ class Capacity:
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._away = False
+        self._stopped = False
         self._swept_at = 0.0
 
     @property
@@ -106,9 +108,11 @@ class Capacity:
 
     async def stop(self) -> None:
         """Give back everything, if the store takes it at once."""
+        self._stopped = True  # a client library may swallow a cancellation; this it cannot
+        self._wanted.set()
         if self._task is not None:
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.wait({self._task}, timeout=_STOP_S)
         held = [Ask(one.name, one.limit or 1, 0, 0) for one in self._live]
         if held:
             with contextlib.suppress(SlotsAway):  # the leases run out
@@ -128,7 +132,7 @@ class Capacity:
 
     async def _run(self) -> None:
         await self._try(())  # the store begins to count, where nobody did
-        while True:
+        while not self._stopped:
             self._sweep()
             if not self._asked:
                 await self._wait()
