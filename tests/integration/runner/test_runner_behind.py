@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from aiohttp import web
 from algodock_common.storage import ObjectStoreUnavailable
 from algodock_runner.clients.results import PlainResults
 from algodock_runner.domain.errors import TaskHasNoResult
+from algodock_runner.domain.landing import Landing
 from algodock_runner.domain.tasks import Unstored
 from algodock_runner.handlers import behind
 from algodock_runner.handlers.behind import Behind
@@ -114,7 +116,7 @@ async def test_the_backlog_is_bounded_by_bytes_too(platform: Platform) -> None:
     assert not one.has_room(401)
 
 
-async def test_while_many_tasks_run_most_objects_wait_two_seconds_and_not_longer(
+async def test_while_many_tasks_run_most_objects_wait_a_moment_and_not_longer(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(behind, "WRITERS_BESIDE", 0)
@@ -137,6 +139,42 @@ async def test_while_many_tasks_run_most_objects_wait_two_seconds_and_not_longer
         assert len(platform.store.keys) == 2
     finally:
         await one.stop()
+
+
+async def test_no_more_wait_than_land_in_time_and_who_must_wait_goes_on_when_one_has_landed(
+    platform: Platform,
+) -> None:
+    one = Behind(platform.db, PlainResults(platform.store), limits=platform.limits)
+    platform.store.available = False
+    number = 0
+    while one.has_room(1):
+        one.write(Unstored(UUID(int=number), f"tasks/{number}/1", "text/plain", b"x"))
+        number += 1
+    assert number == Landing().may_wait < platform.limits.behind_backlog
+    waiting = [asyncio.create_task(one.room(1)) for _ in range(5)]
+    waiting[1].cancel()
+    assert not await one.room(platform.limits.behind_result_bytes + 1)  # the object goes first
+    await one.start()
+    try:
+        _, still = await asyncio.wait(waiting, timeout=0.2)
+        assert len(still) == 4
+        platform.store.available = True
+        async with asyncio.timeout(30):
+            assert await asyncio.gather(*(task for task in waiting if task is not waiting[1])) == [True] * 4
+    finally:
+        await one.stop()
+
+
+async def test_a_task_past_its_deadline_does_not_wait_for_room(platform: Platform) -> None:
+    platform.limits = platform.limits.model_copy(update={"behind_backlog": 1})
+    platform.route()
+    platform.store.available = False
+    async with platform.worker(slots=1):
+        first = await platform.submit(input=1)
+        assert (await platform.ended(first.id)).state == "succeeded"
+        second = await platform.submit(input=2, deadline=datetime.now(UTC) + timedelta(seconds=2))
+        assert (await platform.ended(second.id)).state == "expired"
+        platform.store.available = True
 
 
 async def test_what_a_dead_worker_left_unwritten_another_one_writes(

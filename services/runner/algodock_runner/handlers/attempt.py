@@ -1,8 +1,8 @@
 """One attempt: choose an instance, call it, store the answer, say what follows.
 
-A small result is committed with the task's end and its object written behind; a large one, and any
-while the backlog is full, is in the object store before the task says "succeeded": nobody is pointed
-to what cannot be read.
+A small result is committed with the task's end and its object written behind, as soon as the backlog has
+room; a large one is in the object store before the task says "succeeded": nobody is pointed to what
+cannot be read.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class Attempt:
         """
         claim = self.claim
         key = result_key(claim.id, claim.attempt)
-        if answer.data is not None and self._tools.behind.has_room(answer.size):
+        if answer.data is not None and await self._room_behind(answer.size):
             return StoredResult(key, answer.content_type, answer.size, answer.data, stored=False)
         failures = 0
         while True:
@@ -174,6 +174,17 @@ class Attempt:
                 raise AttemptFailed(Failure(Kind.PERMANENT, task_error("ResultNotStored", error.detail))) from error
         small = answer.data is not None and is_small_json(answer.content_type, answer.data)
         return StoredResult(key, answer.content_type, answer.size, answer.data if small else None)
+
+    async def _room_behind(self, size: int) -> bool:
+        """Wait for room among what is written behind; False when this is too large for it."""
+        behind = self._tools.behind
+        if behind.has_room(size):
+            return True
+        try:
+            async with asyncio.timeout(self._left_s()):
+                return await behind.room(size)
+        except TimeoutError:
+            raise _PastDeadline from None
 
     def _succeeded(self, result: StoredResult) -> End:
         claim = self.claim

@@ -1,8 +1,8 @@
 """Results written behind: a task ends with its result in its row, the object follows within seconds.
 
 The worker that committed a result writes its object. What it did not come to (a crash, a stop) any
-worker finds by its row and writes. The backlog is bounded: while it is full, objects go first and
-tasks end after them, as fast as the object store takes them.
+worker finds by its row and writes. The backlog is bounded by what lands within seconds: while it is
+full, tasks wait with their ends, as long as the object store takes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,6 +20,7 @@ from algodock_common import failpoints
 from algodock_common.errors import AlgoDockError
 from algodock_common.outages import is_infrastructure
 from algodock_runner.clients.answers import Answer
+from algodock_runner.domain.landing import Landing
 from algodock_runner.domain.retry import backoff_s
 from algodock_runner.repository import results
 
@@ -37,9 +39,10 @@ log = structlog.get_logger()
 
 WRITERS = 16
 WRITERS_BESIDE = 2
-"""So many go on while many tasks run; the others let tasks go first, for two seconds."""
+"""So many go on while many tasks run; the others let tasks go first, until the backlog is nearly full."""
 MANY_TASKS = 16
-TASKS_FIRST_S = 2.0
+TASKS_FIRST_S = 5.0
+NEARLY_FULL = 0.75
 LONGEST_WAIT_S = 2.0
 NOTE_EVERY_S = 0.1
 NOTED_AT_ONCE = 500
@@ -66,19 +69,31 @@ class Behind:
         self._queue: asyncio.Queue[Unstored] = asyncio.Queue()
         self._written: list[Unstored] = []
         self._to_note = asyncio.Event()
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self._many_tasks = False
+        self._unhindered = asyncio.Event()
+        self._unhindered.set()
+        self._landing = Landing()
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._writers: list[asyncio.Task[None]] = []
         self._loops: list[asyncio.Task[None]] = []
 
     def has_room(self, size: int) -> bool:
-        """Say whether a result of ``size`` bytes may be committed before its object is written."""
-        limits = self._limits
+        """Say whether a result of ``size`` bytes may be committed now, before its object is written."""
         return (
-            size <= limits.behind_result_bytes
-            and len(self._held) < limits.behind_backlog
-            and self._held_bytes + size <= limits.behind_backlog_bytes
+            self._is_small(size)
+            and len(self._held) < self._most
+            and self._held_bytes + size <= self._limits.behind_backlog_bytes
         )
+
+    async def room(self, size: int) -> bool:
+        """Wait until there is room; False at once when there never is for a result of ``size`` bytes."""
+        while not self.has_room(size):
+            if not self._is_small(size):
+                return False
+            place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(place)
+            await place
+        return True
 
     def write(self, result: Unstored) -> None:
         """Write the object soon; call it after the commit. Returns at once."""
@@ -86,13 +101,26 @@ class Behind:
         self._held_bytes += len(result.data)
         BACKLOG.set(len(self._held))
         self._queue.put_nowait(result)
+        self._consider()
 
     def running(self, tasks: int) -> None:
         """Note how many tasks run here: many are worth more than their objects, for a moment."""
-        if tasks < MANY_TASKS:
-            self._quiet.set()
+        self._many_tasks = tasks >= MANY_TASKS
+        self._consider()
+
+    def _is_small(self, size: int) -> bool:
+        limits = self._limits
+        return limits.behind_backlog > 0 and size <= min(limits.behind_result_bytes, limits.behind_backlog_bytes)
+
+    @property
+    def _most(self) -> int:
+        return min(self._limits.behind_backlog, self._landing.may_wait)
+
+    def _consider(self) -> None:
+        if self._many_tasks and len(self._held) < NEARLY_FULL * self._most:
+            self._unhindered.clear()
         else:
-            self._quiet.clear()
+            self._unhindered.set()
 
     async def start(self) -> None:
         """Begin to write."""
@@ -140,18 +168,30 @@ class Behind:
         while True:
             one = await self._queue.get()
             left_s = self._held[one.task_id] + TASKS_FIRST_S - time.monotonic()
-            if patient and left_s > 0 and not self._quiet.is_set():
+            if patient and left_s > 0 and not self._unhindered.is_set():
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._quiet.wait(), left_s)
+                    await asyncio.wait_for(self._unhindered.wait(), left_s)
             failpoints.reach("result.behind")
             await self._write(one)
             self._written.append(one)
             self._to_note.set()
             WRITTEN.labels("worker").inc()
-            del self._held[one.task_id]
-            self._held_bytes -= len(one.data)
-            BACKLOG.set(len(self._held))
+            self._landed(one)
             self._queue.task_done()
+
+    def _landed(self, one: Unstored) -> None:
+        del self._held[one.task_id]
+        self._held_bytes -= len(one.data)
+        BACKLOG.set(len(self._held))
+        if self._unhindered.is_set() and not self._queue.empty():
+            self._landing.landed(time.monotonic())
+        else:
+            self._landing.pause()
+        self._consider()
+        for _ in range(min(len(self._waiting), self._most - len(self._held))):
+            place = self._waiting.popleft()
+            if not place.done():  # a cancelled one waits no more
+                place.set_result(None)
 
     async def _write(self, one: Unstored) -> None:
         """Write one object, however long the object store is away: the row has the result meanwhile."""
