@@ -40,6 +40,7 @@ from algodock_deployer.domain.folders import Folders
 from algodock_deployer.domain.releases import Release
 from algodock_deployer.handlers import Context, ServiceView, Tuning
 from algodock_deployer.repository import Instances
+from algodock_deployer.repository.tables import metadata
 from algodock_deployer.schedule import Schedule
 
 QUICK = Tuning(start_timeout_s=20, drain_extra_s=1, patience_s=5, heartbeat_url="http://127.0.0.1:9/heartbeat")
@@ -231,6 +232,9 @@ def environments_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def database(database_settings: DatabaseSettings) -> AsyncIterator[Database]:
     await migrate(database_settings, schema="deployer", migrations="algodock_deployer.migrations")
     database = Database(database_settings, schema="deployer", source="/deployer")
+    async with database.engine.begin() as connection:  # names of services are a test's own
+        tables = ", ".join(f"deployer.{table.name}" for table in metadata.sorted_tables)
+        await connection.execute(sa.text(f"TRUNCATE {tables} CASCADE"))
     yield database
     await database.engine.dispose()
 
