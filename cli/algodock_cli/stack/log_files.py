@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,24 +34,45 @@ def last_lines(file: Path, count: int) -> list[str]:
 
 
 def follow_logs(files: dict[str, Path]) -> Iterator[tuple[str, str]]:
-    """Yield (program, line) as lines are written, until interrupted; a rotated file is begun anew."""
-    places = {name: file.stat().st_size for name, file in files.items()}
-    rest = dict.fromkeys(files, b"")
+    """Yield (program, line) as lines are written from now on, until interrupted, also over rotations."""
+    return _follow([_Follower(name, file) for name, file in files.items()])
+
+
+def _follow(followers: list[_Follower]) -> Iterator[tuple[str, str]]:
     while True:
         quiet = True
-        for name, file in files.items():
-            size = file.stat().st_size if file.exists() else 0
-            if size < places[name]:
-                places[name] = 0
-            if size == places[name]:
-                continue
-            quiet = False
-            with file.open("rb") as opened:
-                opened.seek(places[name])
-                fresh = opened.read()
-            places[name] += len(fresh)
-            *whole, rest[name] = (rest[name] + fresh).split(b"\n")
-            for line in whole:
-                yield name, line.decode(errors="replace")
+        for follower in followers:
+            for line in follower.new_lines():
+                quiet = False
+                yield follower.name, line
         if quiet:
             time.sleep(_LOOK_S)
+
+
+class _Follower:
+    """One log: held open, so that what was written right before it was rotated away is read, too."""
+
+    def __init__(self, name: str, file: Path) -> None:
+        self.name = name
+        self._file = file
+        self._opened = file.open("rb")
+        self._opened.seek(0, os.SEEK_END)
+        self._rest = b""
+
+    def new_lines(self) -> list[str]:
+        rotated = self._is_rotated()  # asked before the last read: nobody writes to it afterwards
+        if os.fstat(self._opened.fileno()).st_size < self._opened.tell():  # emptied in its place
+            self._opened.seek(0)
+        fresh = self._opened.read()
+        if rotated:
+            self._opened.close()
+            self._opened = self._file.open("rb")
+            fresh += self._opened.read()
+        *whole, self._rest = (self._rest + fresh).split(b"\n")
+        return [line.decode(errors="replace") for line in whole]
+
+    def _is_rotated(self) -> bool:
+        try:
+            return not os.path.samestat(self._file.stat(), os.fstat(self._opened.fileno()))
+        except FileNotFoundError:  # between two files
+            return False
