@@ -42,6 +42,7 @@ WRITERS_BESIDE = 2
 """So many go on while many tasks run; the others let tasks go first, until the backlog is nearly full."""
 MANY_TASKS = 16
 TASKS_FIRST_S = 5.0
+CALM_AFTER_S = 0.25
 NEARLY_FULL = 0.75
 LONGEST_WAIT_S = 2.0
 NOTE_EVERY_S = 0.1
@@ -70,6 +71,7 @@ class Behind:
         self._written: list[Unstored] = []
         self._to_note = asyncio.Event()
         self._many_tasks = False
+        self._calming: asyncio.TimerHandle | None = None
         self._unhindered = asyncio.Event()
         self._unhindered.set()
         self._landing = Landing()
@@ -105,7 +107,17 @@ class Behind:
 
     def running(self, tasks: int) -> None:
         """Note how many tasks run here: many are worth more than their objects, for a moment."""
-        self._many_tasks = tasks >= MANY_TASKS
+        if tasks >= MANY_TASKS:
+            self._many_tasks = True
+            if self._calming is not None:
+                self._calming.cancel()
+                self._calming = None
+        elif self._many_tasks and self._calming is None:  # between two claims there are few, too
+            self._calming = asyncio.get_running_loop().call_later(CALM_AFTER_S, self._calm)
+        self._consider()
+
+    def _calm(self) -> None:
+        self._many_tasks, self._calming = False, None
         self._consider()
 
     def _is_small(self, size: int) -> bool:
@@ -138,6 +150,8 @@ class Behind:
         if self._held:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._queue.join(), STOP_S)
+        if self._calming is not None:
+            self._calming.cancel()
         for task in (*self._writers, *self._loops):
             task.cancel()
         await asyncio.gather(*self._writers, *self._loops, return_exceptions=True)
