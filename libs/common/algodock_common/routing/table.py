@@ -146,6 +146,11 @@ class Route:
             best.in_flight += 1
         return best
 
+    def take_back(self, picked: Instance) -> None:
+        """Undo a ``pick`` for which nothing was done, its turn included: the next one chooses as it did."""
+        picked.in_flight -= 1
+        self._turn -= 1
+
 
 class RoutingTable:
     """Algorithm to instances, in memory.

@@ -131,7 +131,7 @@ class CallDesk:
         except CannotConnect:
             connection = None  # ``connect`` meets it again, and says what it means
         if connection is None:
-            self.table.release(instance)
+            route.take_back(instance)
             return None
         return instance, connection
 
