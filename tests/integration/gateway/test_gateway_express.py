@@ -104,10 +104,14 @@ async def test_calls_one_after_another_are_taken_on_the_same_connections(world: 
 
 
 async def test_instances_take_turns_also_when_only_one_of_them_has_an_idle_connection(world: World) -> None:
-    upstreams = [await world.upstream(answering(answer())) for _ in range(2)]
-    for _ in range(6):
-        assert (await world.post(content=b"body")).status_code == 200
-    assert [len(upstream.requests) for upstream in upstreams] == [3, 3]
+    warm = await world.upstream(answering(answer()))
+    world.express = False
+    cold = await world.upstream(answering(answer()))
+    async with caller(world) as (reader, writer):
+        for _ in range(6):
+            writer.write(request(body=b"{}"))
+            await read_answer(reader)
+    assert (len(warm.requests), len(cold.requests)) == (3, 3)
 
 
 async def test_a_short_body_that_comes_late_is_waited_for_and_one_that_stalls_is_streamed(world: World) -> None:
