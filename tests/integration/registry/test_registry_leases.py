@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 
 from algodock_registry import handlers
-from algodock_registry.domain import PortRangeExhausted, PortTaken
+from algodock_registry.domain import PortRange, PortRangeExhausted, PortTaken
 
 if TYPE_CHECKING:
     from .conftest import Registry
@@ -19,6 +20,21 @@ async def test_instances_that_come_at_once_get_different_ports(registry: Registr
     made = await asyncio.gather(*(registry.register(algorithm=f"a{n}") for n in range(9)))
     ports = {one.instance.port for one in made}
     assert ports == set(range(8100, 8110)) - {8105}, "8105 is the platform's own"
+
+
+async def test_a_thousand_at_once_over_nine_hundred_ports_get_each_port_once(registry: Registry) -> None:
+    """Outside programs hold some; who gets none is told so, and when to come again."""
+    held = set(range(8200, 8210))
+    registry.ports.used = held
+    context = replace(registry.context, port_range=PortRange(8100, 8999))
+    many = replace(registry, context=context)
+    answers = await asyncio.gather(*(many.register(algorithm=f"a{n}") for n in range(1000)), return_exceptions=True)
+    ports = [one.instance.port for one in answers if isinstance(one, handlers.Registered)]
+    refused = [one for one in answers if isinstance(one, PortRangeExhausted)]
+    assert len(ports) == len(set(ports)) == 900 - len(held) - 1, "8105 is the platform's own"
+    assert not set(ports) & (held | {8105})
+    assert len(ports) + len(refused) == 1000, [one for one in answers if isinstance(one, BaseException)][:3]
+    assert {(one.detail, one.retry_after) for one in refused} == {("every port of 8100-8999 on node-1 is in use", 10)}
 
 
 async def test_a_full_range_is_said_so_and_a_freed_port_can_be_had_again(registry: Registry) -> None:
