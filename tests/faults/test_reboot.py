@@ -76,9 +76,18 @@ def test_after_a_reboot_every_service_is_as_it_was_wanted(platform: Platform, tm
     stopped = deploy(platform, tmp_path, "stopped")
     assert platform.call("POST", f"/api/v1/services/stop/{stopped}").status_code in {200, 202}
     eventually(lambda: platform.service(stopped)["status"] == "stopped", 60)
+    seen: set[int] = set()
+
+    def both() -> set[int]:
+        answer = platform.predict(double, {})
+        seen.update({answer.json()["pid"]} if answer.status_code == 200 else ())
+        return seen
+
+    twins = set(eventually(both, 60, accept=lambda pids: len(pids) == 2))
     before = {name: platform.predict(name, {}).json()["pid"] for name in (*running, double)}
 
     power_off(platform)
+    seen.clear()
     algodock(platform.environment, "up", "--json", "--workers", "1")
 
     for name in (*running, double):
@@ -89,25 +98,18 @@ def test_after_a_reboot_every_service_is_as_it_was_wanted(platform: Platform, tm
 
         assert eventually(back, 120)
         eventually(lambda name=name: platform.service(name)["status"] == "running", 60)  # type: ignore[misc]  # bound at once
-    pids: set[int] = set()
-
-    def both() -> bool:
-        answer = platform.predict(double, {})
-        pids.update({answer.json()["pid"]} if answer.status_code == 200 else ())
-        return len(pids) == 2
-
-    assert eventually(both, 60)
+    eventually(both, 60, accept=lambda pids: len(pids) == 2 and pids.isdisjoint(twins))
     assert platform.service(stopped)["status"] == "stopped"
     assert platform.predict(stopped, {}).status_code == 503
 
-    def settled() -> bool:
-        """Nothing runs twice: one process an instance, none of what was stopped."""
+    def processes() -> dict[str, int]:
         found = dict.fromkeys((*running, double, stopped), 0)
         for process in of_the_platform(platform):
             with suppress(psutil.Error):
                 name = process.environ().get("ALGODOCK_NAME", "")
-                if name in found and process.cmdline()[-1] == "main.py":
+                if name in found and process.cmdline()[-1].endswith("main.py"):
                     found[name] += 1
-        return found == {running[0]: 1, running[1]: 1, double: 2, stopped: 0}
+        return found
 
-    assert eventually(settled, 60)
+    once = {running[0]: 1, running[1]: 1, double: 2, stopped: 0}
+    eventually(processes, 60, accept=lambda found: found == once)
