@@ -83,7 +83,8 @@ def test_after_a_reboot_every_service_is_as_it_was_wanted(platform: Platform, tm
         seen.update({answer.json()["pid"]} if answer.status_code == 200 else ())
         return seen
 
-    twins = set(eventually(both, 60, accept=lambda pids: len(pids) == 2))
+    eventually(both, 60, accept=lambda pids: len(pids) == 2)
+    twins = set(seen)
     before = {name: platform.predict(name, {}).json()["pid"] for name in (*running, double)}
 
     power_off(platform)
