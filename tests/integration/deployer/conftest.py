@@ -162,10 +162,17 @@ class Deployer:
         return await eventually(look, seconds, f"{name} to be {status}")
 
     async def answer(self, name: str) -> dict[str, str]:
-        view = await self.service(name)
+        """Ask the service's first instance; one that was just started again may not listen yet."""
+
+        async def look() -> dict[str, str] | None:
+            view = await self.service(name)
+            with suppress(httpx.TransportError):
+                found: dict[str, str] = (await client.get(f"{view.instances[0].base_url}/")).json()
+                return found
+            return None
+
         async with httpx.AsyncClient(trust_env=False) as client:
-            found: dict[str, str] = (await client.get(f"{view.instances[0].base_url}/")).json()
-            return found
+            return await eventually(look, 30, f"{name} to answer")
 
     async def named(self, name: str) -> None:
         """Wait until the stable names point at what serves, which they do right after the switch."""

@@ -153,8 +153,12 @@ async def test_a_service_sleeps_after_idleness_and_wakes_when_it_is_asked_for(de
 
     await eventually(awake, 60, "it to wake")
     assert (await deployer.answer(name))["version"] == "one"
-    _, entries, _ = await handlers.timeline_of(deployer.context, name, limit=20, before=None)
-    assert [one.actor for one in entries].count("wake") == 1
+
+    async def told() -> int:
+        _, entries, _ = await handlers.timeline_of(deployer.context, name, limit=20, before=None)
+        return [one.actor for one in entries].count("wake")
+
+    assert await eventually(told, 60, "the timeline to tell of it") == 1
     await has(deployer, name, 0)  # and sleeps again
 
 

@@ -59,6 +59,7 @@ async def take_instance(context: Context, event: Event[InstanceChanged]) -> None
     async with context.database.transaction() as tx:
         if not await accept_once(tx, CONSUMER, event):
             return
+        await Services(tx.session).locked(data.algorithm_id)  # before its instances, as whoever switches does
         instances = Instances(tx.session)
         service_id = await instances.reported(data.instance_id, data.state)
         if data.state == "draining":

@@ -12,7 +12,7 @@ from algodock_deployer.handlers.last_words import last_words
 from algodock_deployer.handlers.leftovers import end_leftovers
 from algodock_deployer.handlers.status import show_status
 from algodock_deployer.handlers.watching import know_plans
-from algodock_deployer.repository import Instances, Timeline
+from algodock_deployer.repository import Instances, Services, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,6 +61,7 @@ async def _note(context: Context, before: Instance, after: Instance) -> None:
     troubled = after.exits > before.exits
     detail = last_words(context, after) if troubled else ""
     async with context.database.transaction() as tx:
+        await Services(tx.session).locked(after.service_id)  # before its instances, as whoever switches does
         await Instances(tx.session).keep(after)
         if troubled:
             row = f", {after.exits} times in a row" if after.exits > 1 else ""
