@@ -21,6 +21,7 @@ log = structlog.get_logger()
 
 CLAIM_EVERY_S = 5.0
 RETRY_S = 1.0
+LOG_TIMES_EVERY_S = 1.0
 
 
 class Schedule:
@@ -50,6 +51,7 @@ class Schedule:
             asyncio.create_task(self._again(handlers.watch_health, self._watch_every_s), name="watch"),
             asyncio.create_task(self._again(handlers.withdraw_failing, self._reconcile_every_s), name="withdraw"),
             asyncio.create_task(self._again(handlers.scale_by_rule, 1.0), name="scale"),
+            asyncio.create_task(self._again(handlers.note_log_times, LOG_TIMES_EVERY_S), name="log-times"),
             asyncio.create_task(self._again(handlers.clean, self._clean_every_s), name="clean"),
         ]
 

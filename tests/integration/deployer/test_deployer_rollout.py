@@ -13,6 +13,7 @@ import pytest
 
 from algodock_deployer import handlers
 from algodock_deployer.domain.errors import ServiceNotFound
+from algodock_deployer.domain.logs import Wanted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -160,7 +161,8 @@ async def test_the_programs_environment_holds_what_was_declared_and_no_secret(
     dump = "import os, json\nprint(json.dumps(dict(os.environ)), flush=True)\n"
     files = deployer.program("one", before=dump) | {"algodock.yaml": "env: {MODEL_SIZE: small, N: 3}\n"}
     await deployer.live("clean", files)
-    _, lines = await handlers.log_lines(deployer.context, "clean", lines=50, stream="stdout")
+    _, found = await handlers.find_lines(deployer.context, "clean", Wanted(50, "stdout"))
+    lines = [line.text for line in found.lines]
     seen = json.loads(next(line for line in lines if line.startswith("{")))
     assert seen["MODEL_SIZE"] == "small"
     assert seen["N"] == "3"
@@ -198,7 +200,8 @@ async def test_a_build_command_adds_to_the_release_and_its_output_is_kept(deploy
     files["algodock.yaml"] = "build: mkdir -p build && echo trained > build/model.txt && echo training output\n"
     release = await deployer.live("trained", files)
     assert b"training output" in await handlers.build_log(deployer.context, release.id)
-    _, lines = await handlers.log_lines(deployer.context, "trained", lines=5, stream="stdout")
+    _, found = await handlers.find_lines(deployer.context, "trained", Wanted(5, "stdout"))
+    lines = [line.text for line in found.lines]
     assert "trained" in lines
 
 

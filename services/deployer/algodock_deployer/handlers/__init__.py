@@ -5,6 +5,7 @@ from algodock_deployer.handlers.commands import take_algorithm, take_command, ta
 from algodock_deployer.handlers.context import Context, Tuning
 from algodock_deployer.handlers.groups import all_groups, change_group, drop_group, find_group, make_group
 from algodock_deployer.handlers.loads import scale_by_rule, take_load
+from algodock_deployer.handlers.logs import find_lines, note_log_times
 from algodock_deployer.handlers.pushes import take_push
 from algodock_deployer.handlers.reading import (
     ReleaseView,
@@ -14,18 +15,19 @@ from algodock_deployer.handlers.reading import (
     find_release,
     find_service,
     find_services,
-    log_lines,
     releases_of,
     timeline_of,
 )
 from algodock_deployer.handlers.reconciling import begin, reconcile
-from algodock_deployer.handlers.tailing import follow_build, follow_logs
+from algodock_deployer.handlers.tailing import BuildEnd, BuildLine, follow_build, follow_build_lines, follow_logs
 from algodock_deployer.handlers.turns import take_turn
 from algodock_deployer.handlers.waking import wake
 from algodock_deployer.handlers.watching import watch_health
 from algodock_deployer.handlers.withdrawing import withdraw_failing
 
 __all__ = [
+    "BuildEnd",
+    "BuildLine",
     "Context",
     "ReleaseView",
     "ServiceView",
@@ -37,14 +39,16 @@ __all__ = [
     "clean",
     "drop_group",
     "find_group",
+    "find_lines",
     "find_operations",
     "find_release",
     "find_service",
     "find_services",
     "follow_build",
+    "follow_build_lines",
     "follow_logs",
-    "log_lines",
     "make_group",
+    "note_log_times",
     "reconcile",
     "releases_of",
     "scale_by_rule",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from algodock_deployer.clients.confinement import Confinement, Unconfined
+from algodock_deployer.clients.log_times import LogTimes
 from algodock_deployer.domain.modes import Modes
 from algodock_deployer.domain.programs import Limits
 from algodock_deployer.domain.scaling import LoadBoard
@@ -171,4 +173,10 @@ class Context:
     drains: DrainBoard = field(default_factory=DrainBoard)
     background: Background = field(default_factory=Background)
     confinement: Confinement = field(default_factory=Unconfined)
+
+    @cached_property
+    def log_times(self) -> LogTimes:
+        """Return who notes when lines were written."""
+        return LogTimes(self.folders.logs / "releases")
+
     vitals: Vitals = field(default_factory=Vitals)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from algodock_common.errors import NotFound
-from algodock_deployer.clients.files import tail
 from algodock_deployer.domain.errors import ReleaseNotFound, ServiceNotFound
 from algodock_deployer.repository import Instances, Operations, Releases, Services, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from algodock_deployer.domain.releases import Instance, Operation, Release, Service
     from algodock_deployer.domain.timeline import Entry
@@ -23,19 +21,14 @@ if TYPE_CHECKING:
 __all__ = [
     "ReleaseView",
     "ServiceView",
-    "Stream",
     "build_log",
     "find_operations",
     "find_release",
     "find_service",
     "find_services",
-    "log_lines",
-    "log_paths",
     "releases_of",
     "timeline_of",
 ]
-
-Stream = Literal["stdout", "stderr", "all"]
 
 
 @dataclass(frozen=True)
@@ -156,27 +149,3 @@ async def build_log(context: Context, release_id: UUID) -> bytes:
     if build is None or not build[1]:
         raise NotFound(f"the build of release {release_id} has written nothing yet")
     return await context.store.get(build[1])
-
-
-async def log_lines(context: Context, name: str, *, lines: int, stream: Stream) -> tuple[UUID, Sequence[str]]:
-    """Return the service's id and the last lines that its programs wrote.
-
-    Raises:
-        ServiceNotFound: there is no such service.
-    """
-    view = await find_service(context, name)
-    return view.service.id, await asyncio.to_thread(_last, log_paths(context, view.service.name, stream), lines)
-
-
-def log_paths(context: Context, name: str, stream: Stream) -> Sequence[Path]:
-    """Return the stable names of a service's logs, the one written last at the end."""
-    streams = ("stdout", "stderr") if stream == "all" else (stream,)
-    paths = [context.folders.stable_log(name, one) for one in streams]
-    return sorted(paths, key=lambda path: path.stat().st_mtime if path.exists() else 0)
-
-
-def _last(paths: Sequence[Path], lines: int) -> list[str]:
-    found: list[str] = []
-    for path in paths:
-        found += tail(path, lines)
-    return found[-lines:] if lines > 0 else []

@@ -1,4 +1,4 @@
-"""HTTP in, for the platform's services: what is deployed, how it got there, what it wrote."""
+"""HTTP in, for the platform's services: what is deployed, and how it got there."""
 
 from __future__ import annotations
 
@@ -8,20 +8,14 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from algodock_common.events import ReleaseState, ReleaseStep, ServiceStatus
 from algodock_deployer import handlers
-from algodock_deployer.handlers.reading import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from algodock_deployer.domain.releases import Release
 
 __all__ = ["make_router"]
-
-Lines = Annotated[int, Query(ge=0, le=10_000)]
 
 
 class InstanceAnswer(BaseModel):
@@ -108,13 +102,6 @@ class ReleasesAnswer(BaseModel):
     releases: list[ReleaseAnswer]
 
 
-class LogAnswer(BaseModel):
-    """The last lines that a service's programs wrote."""
-
-    service_id: UUID
-    lines: list[str]
-
-
 def _instance(one: Any) -> InstanceAnswer:
     return InstanceAnswer(
         instance_id=one.id, host=one.host, port=one.port, base_url=one.base_url, program=one.program, state=one.seen
@@ -124,12 +111,6 @@ def _instance(one: Any) -> InstanceAnswer:
 def _release(one: Release, instances: list[InstanceAnswer] | None = None) -> ReleaseAnswer:
     values = {name: getattr(one, name) for name in ReleaseAnswer.model_fields if name != "instances"}
     return ReleaseAnswer(**values, instances=instances or [])
-
-
-async def _events(lines: AsyncIterator[str]) -> AsyncIterator[str]:
-    """Write lines as server-sent events."""
-    async for line in lines:
-        yield f"data: {line.rstrip(chr(13))}\n\n"
 
 
 def make_router(context: handlers.Context) -> APIRouter:
@@ -157,21 +138,5 @@ def make_router(context: handlers.Context) -> APIRouter:
     async def release(release_id: UUID) -> ReleaseAnswer:
         view = await handlers.find_release(context, release_id)
         return _release(view.release, [_instance(one) for one in view.instances])
-
-    @router.get("/releases/{release_id}/build-log", response_class=PlainTextResponse)
-    async def build_log(release_id: UUID, *, follow: bool = False) -> Response:
-        if not follow:
-            return PlainTextResponse(await handlers.build_log(context, release_id))
-        await handlers.find_release(context, release_id)
-        return StreamingResponse(handlers.follow_build(context, release_id), media_type="text/plain; charset=utf-8")
-
-    @router.get("/services/{name}/logs")
-    async def logs(name: str, *, lines: Lines = 100, stream: Stream = "all", follow: bool = False) -> Response:
-        service_id, found = await handlers.log_lines(context, name, lines=lines, stream=stream)
-        if follow:
-            followed = handlers.follow_logs(context, name, lines=lines, stream=stream)
-            return StreamingResponse(_events(followed), media_type="text/event-stream")
-        answer = LogAnswer(service_id=service_id, lines=list(found))
-        return Response(answer.model_dump_json(), media_type="application/json")
 
     return router

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -93,3 +95,16 @@ def test_a_timeline_reads_from_the_oldest_and_says_what_failed(fake: FakeGateway
     assert "pushed" in lines[1]
     assert "not rolled back" in lines[2]
     assert "limit=2" in fake.asked[0].path
+
+
+def test_logs_are_searched_by_text_and_by_how_long_ago(fake: FakeGateway, run: Run) -> None:
+    fake.answer("GET /api/v1/services/logs/echo", {"service_id": "1", "lines": ["the model is loaded"]})
+    shown = run("logs", "echo", "--search", "model", "--since", "15m", "--until", "2026-01-31T12:00+00:00")
+    assert shown.output.strip() == "the model is loaded"
+    asked = parse_qs(urlsplit(fake.asked[0].path).query)
+    assert asked["search"] == ["model"]
+    assert asked["until"] == ["2026-01-31T12:00:00+00:00"]
+    ago = datetime.now(UTC) - datetime.fromisoformat(asked["since"][0])
+    assert 900 <= ago.total_seconds() < 960
+    assert run("logs", "echo", "--since", "yesterday").exit_code == 2
+    assert run("logs", "--search", "model").exit_code == 2

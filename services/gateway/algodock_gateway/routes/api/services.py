@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query
 from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -139,18 +140,22 @@ async def _commanded(
 
 def _add_logs(router: APIRouter, services: Services, algorithms: Algorithms, relay: Relay, deployer: Peer) -> None:
     @router.get("/logs/{name_or_id}", response_class=Response)
-    async def logs(
+    async def logs(  # one for each parameter
         name_or_id: str,
         _: Caller,
         lines: Annotated[int, Query(ge=0, le=10_000)] = 100,
         stream: Literal["stdout", "stderr"] | None = None,
         follow: bool = False,  # noqa: FBT001, FBT002  # a query parameter
+        search: Annotated[str | None, Query(max_length=1000, description="only lines with this text")] = None,
+        since: Annotated[datetime | None, Query(description="only lines written from then on")] = None,
+        until: Annotated[datetime | None, Query(description="only lines written until then")] = None,
     ) -> Response:
-        """Return the last lines of a service's log as JSON, or follow it as server-sent events."""
+        """Return the last lines of a service's log as JSON, by text and time; or follow it as server-sent events."""
         algorithm = await algorithms.find(name_or_id)
-        query = {"lines": lines, "stream": stream, "follow": 1 if follow else None}
+        query = {"lines": lines, "stream": stream, "follow": 1 if follow else None, "search": search or None}
+        times = {name: at.isoformat() for name, at in (("since", since), ("until", until)) if at}
         path = f"/internal/services/{algorithm.name}/logs"
-        return Relayed(relay, deployer, path, query=query, timeout_s=FOLLOW_S if follow else 30)
+        return Relayed(relay, deployer, path, query={**query, **times}, timeout_s=FOLLOW_S if follow else 30)
 
     @router.get("/timeline/{name_or_id}", response_class=Response)
     async def timeline(
@@ -170,10 +175,18 @@ def _add_logs(router: APIRouter, services: Services, algorithms: Algorithms, rel
         _: Caller,
         release_id: UUID | None = None,
         follow: bool = False,  # noqa: FBT001, FBT002  # a query parameter
+        sse: bool = False,  # noqa: FBT001, FBT002  # a query parameter
+        accept: Annotated[str, Header(include_in_schema=False)] = "",
+        last_event_id: Annotated[int, Header(ge=0, description="go on behind this event")] = 0,
     ) -> Response:
-        """Return the build's output of a release (the newest), readable while it runs."""
+        """Return the build's output of a release (the newest), readable while it runs.
+
+        With `sse`, or to who accepts `text/event-stream`, each line is an event until the event `end` tells
+        the release's `state` and `reason`; an interrupted reader goes on by `Last-Event-ID`.
+        """
         algorithm = await algorithms.find(name_or_id)
         release = await services.release_for_log(algorithm, release_id)
-        query = {"follow": 1 if follow else None}
+        events = sse or "text/event-stream" in accept
+        query = {"follow": 1 if follow or events else None} | ({"sse": 1, "after": last_event_id} if events else {})
         path = f"/internal/releases/{release}/build-log"
-        return Relayed(relay, deployer, path, query=query, timeout_s=FOLLOW_S if follow else 30)
+        return Relayed(relay, deployer, path, query=query, timeout_s=FOLLOW_S if follow or events else 30)
