@@ -159,3 +159,21 @@ async def test_a_registered_service_gets_an_instance_and_a_token(outside: Outsid
     made = await outside.registry.register(ECHO, url="http://127.0.0.1:1")
     assert str(UUID(made["instance_id"])) == made["instance_id"]
     assert made["token"]
+
+
+@pytest.mark.parametrize("real", [True, False])
+async def test_an_instance_gets_another_weight_and_the_last_is_kept(real: bool) -> None:  # noqa: FBT001
+    peers = Peers()
+    one, other = uuid7(), uuid7()
+    shown = {"algorithm": "echo", "host": "h", "port": 1, "state": "ready", "weight": 1, "epoch": 3}
+    peers.registered.instances = {id_: {"instance_id": str(id_), **shown} for id_ in (one, other)}
+    secrets = SecretSettings(secret_key=SecretStr("s" * 40))
+    async with InternalClient("http://p", secrets, transport=httpx.ASGITransport(peers.app(secrets))) as client:
+        registry: Registry = HttpRegistry(client) if real else peers.registered
+        assert (await registry.weigh(one, 0, force=False))["weight"] == 0
+        with pytest.raises(NotFound):
+            await registry.weigh(uuid7(), 1, force=False)
+        del peers.registered.instances[other]
+        with pytest.raises(Conflict):
+            await registry.weigh(one, 0, force=False)
+        assert (await registry.weigh(one, 0, force=True))["weight"] == 0

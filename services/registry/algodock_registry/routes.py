@@ -133,6 +133,46 @@ class DiscoverAnswer(BaseModel):
     instances: list[Address]
 
 
+class WeightBody(_Body):
+    """How much an instance gets, compared with the others; 0: nothing new."""
+
+    weight: int = Field(ge=0, le=1000)
+    force: bool = False
+
+
+class RegisteredService(BaseModel):
+    """A name with all its instances; ``ready`` is how many take calls now."""
+
+    name: str
+    service_id: UUID
+    ready: int
+    instances: list[InstanceAnswer]
+
+
+class RegisteredServicesAnswer(BaseModel):
+    """Services by name."""
+
+    services: list[RegisteredService]
+
+    @classmethod
+    def of(cls, found: Sequence[Instance]) -> RegisteredServicesAnswer:
+        """Return the answer for all instances that are not gone."""
+        by_name: dict[str, list[Instance]] = {}
+        for one in found:
+            by_name.setdefault(one.algorithm, []).append(one)
+        return cls(
+            services=[
+                RegisteredService(
+                    name=name,
+                    service_id=instances[0].algorithm_id,
+                    ready=sum(one.state == "ready" and one.weight > 0 for one in instances),
+                    instances=[InstanceAnswer.model_validate(one) for one in instances],
+                )
+                for name, instances in sorted(by_name.items())
+            ]
+        )
+
+
 class RoutesAnswer(BaseModel):
     """The snapshot that routers begin with."""
 
@@ -198,6 +238,17 @@ def _internal(context: handlers.Context) -> APIRouter:
     @router.get("/internal/routes")
     async def routes() -> RoutesAnswer:
         return RoutesAnswer.of(*await handlers.routes(context))
+
+    @router.get("/internal/registered")
+    async def registered() -> RegisteredServicesAnswer:
+        return RegisteredServicesAnswer.of(
+            await handlers.find_instances(context, algorithm=None, node_id=None, gone=False)
+        )
+
+    @router.put("/internal/instances/{instance_id}/weight")
+    async def weigh(instance_id: UUID, body: WeightBody) -> InstanceAnswer:
+        found = await handlers.weigh(context, instance_id, body.weight, force=body.force)
+        return InstanceAnswer.model_validate(found)
 
     @router.get("/discover/{name}")
     async def discover(name: str) -> DiscoverAnswer:

@@ -15,7 +15,7 @@ from algodock_common.errors import AlgoDockError
 from algodock_common.events import InstanceChanged
 from algodock_common.identifiers import uuid7
 from algodock_common.web import current_identity, require_service_token
-from algodock_gateway.clients import FakeFleet
+from algodock_gateway.clients import FakeFleet, FakeRegistry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,12 +50,14 @@ class Peers:
         self.linked: list[dict[str, Any]] = []
         self.uploads: list[tuple[str, dict[str, bytes]]] = []
         self.fleet = FakeFleet()
+        self.registered = FakeRegistry()
 
     def app(self, secrets: SecretSettings) -> FastAPI:
         app = FastAPI()
         app.state.settings = SimpleNamespace(secrets=secrets)
         inside = [Depends(require_service_token)]
         self._deployer(app, inside)
+        self._logs(app, inside)
         self._fleet(app, inside)
         self._forge(app, inside)
         self._registry(app, inside)
@@ -79,6 +81,7 @@ class Peers:
             found = self.releases.get(name, [])
             return {"releases": [one for one in found if commit in (None, one["commit"])]}
 
+    def _logs(self, app: FastAPI, inside: list[Any]) -> None:
         @app.get("/internal/services/{name}/logs", dependencies=inside, response_model=None)
         async def logs(name: str, lines: int, follow: int = 0) -> dict[str, Any] | Response:
             async def events() -> AsyncIterator[bytes]:
@@ -91,7 +94,9 @@ class Peers:
             return {"service_id": name, "lines": ["one"] * lines}
 
         @app.get("/internal/releases/{release_id}/build-log", dependencies=inside)
-        async def build_log(release_id: UUID) -> Response:
+        async def build_log(release_id: UUID, sse: int = 0, after: int = 0) -> Response:
+            if sse:
+                return Response(f"id: {after + 1}\ndata: built\n\n", media_type="text/event-stream")
             return Response(f"built {release_id}", media_type="text/plain")
 
     def _fleet(self, app: FastAPI, inside: list[Any]) -> None:
@@ -107,6 +112,10 @@ class Peers:
         @app.get("/internal/services/{service_id}/timeline", dependencies=inside)
         async def timeline(service_id: UUID, limit: int) -> dict[str, Any]:
             return {"service_id": str(service_id), "name": "x", "entries": [{"number": limit}], "next": None}
+
+        @app.get("/internal/services/{service_id}/metrics", dependencies=inside)
+        async def metrics(service_id: UUID) -> dict[str, Any]:
+            return {"service_id": str(service_id), "name": "x", "instances": []}
 
         @app.get("/internal/groups", dependencies=inside)
         async def groups() -> dict[str, Any]:
@@ -177,6 +186,14 @@ class Peers:
         @app.get("/discover/{name}")
         async def discover(name: str) -> dict[str, Any]:
             return {"name": name, "instances": []}
+
+        @app.get("/internal/registered", dependencies=inside)
+        async def registered() -> dict[str, Any]:
+            return {"services": [{"name": "x", "instances": list(self.registered.instances.values())}]}
+
+        @app.put("/internal/instances/{instance_id}/weight", dependencies=inside)
+        async def weigh(instance_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
+            return await self.registered.weigh(instance_id, body["weight"], force=body["force"])
 
         @app.post("/heartbeat", status_code=204, response_class=Response)
         async def heartbeat(request: Request) -> None:

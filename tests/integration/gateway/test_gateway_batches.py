@@ -1,4 +1,4 @@
-"""Commands to many services and groups, at a whole gateway."""
+"""Commands to many services, groups, weights and builds as events, at a whole gateway."""
 
 from __future__ import annotations
 
@@ -113,3 +113,32 @@ async def test_a_batch_that_cannot_be_is_refused_as_a_whole(
 
 async def test_an_unknown_batch_is_404(gateway: Gateway) -> None:
     assert (await gateway.api.get(f"/api/v1/services/batches/{uuid4()}")).status_code == 404
+
+
+async def test_an_instance_is_weighed_and_the_last_one_is_drained_only_by_force(gateway: Gateway) -> None:
+    one = uuid4()
+    shown = {"instance_id": str(one), "algorithm": "x", "host": "h", "port": 1, "state": "ready", "weight": 1}
+    gateway.peers.registered.instances = {one: {**shown, "epoch": 3}}
+    path = f"/api/v1/registry/instances/{one}/weight"
+    assert (await gateway.api.put(path, json={"weight": 5})).json()["weight"] == 5
+    refused = await gateway.api.put(path, json={"weight": 0})
+    assert refused.status_code == 409
+    assert "last" in refused.json()["detail"]
+    assert (await gateway.api.put(path, json={"weight": 0, "force": True})).json()["weight"] == 0
+    assert (await gateway.api.put(path, json={"weight": -1})).status_code == 422
+    assert (await gateway.api.put(path.replace(str(one), str(uuid4())), json={"weight": 1})).status_code == 404
+
+
+async def test_a_build_is_told_as_events_to_who_accepts_them_from_where_it_was_left(gateway: Gateway) -> None:
+    name, _ = await gateway.algorithm()
+    gateway.peers.releases[name] = [{"id": str(uuid4()), "commit": "c" * 40, "state": "building"}]
+    path = f"/api/v1/services/build-log/{name}"
+    assert (await gateway.api.get(path)).text.startswith("built ")
+    accepts = {"accept": "text/event-stream", "last-event-id": "7"}
+    for told, first in (
+        (await gateway.api.get(path, headers=accepts), 8),
+        (await gateway.api.get(path, params={"sse": 1}), 1),
+    ):
+        assert told.headers["content-type"].startswith("text/event-stream")
+        assert told.text == f"id: {first}\ndata: built\n\n"
+    assert (await gateway.api.get(path, headers=accepts | {"last-event-id": "x"})).status_code == 422

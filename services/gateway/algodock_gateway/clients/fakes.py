@@ -153,13 +153,25 @@ class FakeRunner:
 
 
 class FakeRegistry:
-    """External services in a dict."""
+    """External services in a dict; ``instances`` are by id, and one alone is the last."""
 
     def __init__(self) -> None:
         """Know none."""
+        self.instances: dict[UUID, JsonObject] = {}
         self.external: dict[str, str] = {}
 
     async def register(self, algorithm: Algorithm, *, url: str) -> JsonObject:
         """Register a service that runs elsewhere."""
         self.external[algorithm.name] = url
         return {"instance_id": str(uuid7()), "base_url": url, "state": "starting", "token": "token"}
+
+    async def weigh(self, instance_id: UUID, weight: int, *, force: bool) -> JsonObject:
+        """Give an instance another weight."""
+        if instance_id not in self.instances:
+            msg = f"no instance {instance_id}"
+            raise NotFound(msg)
+        if not weight and not force and len(self.instances) == 1:
+            msg = "it is the last one"
+            raise Conflict(msg)
+        self.instances[instance_id]["weight"] = weight
+        return self.instances[instance_id]

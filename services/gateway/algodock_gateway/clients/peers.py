@@ -146,6 +146,15 @@ class Registry(Protocol):
         """Register a service that runs elsewhere; the answer has its token."""
         ...
 
+    async def weigh(self, instance_id: UUID, weight: int, *, force: bool) -> JsonObject:
+        """Give an instance another weight and return it.
+
+        Raises:
+            NotFound: it is not there.
+            Conflict: it is the last one that takes calls, and ``force`` was not said.
+        """
+        ...
+
 
 class HttpDeployer:
     """The deployer's internal HTTP."""
@@ -241,6 +250,11 @@ class HttpRegistry:
         """Register a service that runs elsewhere."""
         body = {"name": algorithm.name, "algorithm_id": str(algorithm.id), "url": url}
         return object_in(await self._client.post("/internal/external", json=body), "registry")
+
+    async def weigh(self, instance_id: UUID, weight: int, *, force: bool) -> JsonObject:
+        """Give an instance another weight."""
+        path = f"/internal/instances/{instance_id}/weight"
+        return object_in(await self._client.put(path, json={"weight": weight, "force": force}), "registry")
 
 
 def _named(algorithm: Algorithm) -> JsonObject:

@@ -4,6 +4,7 @@ Handlers feed it what they read and write down what it answers.
 """
 
 from algodock_registry.domain.errors import (
+    LastInstance,
     PortRangeExhausted,
     PortTaken,
     UnknownName,
@@ -30,6 +31,7 @@ __all__ = [
     "Deployed",
     "ExternalAddress",
     "InstanceTokens",
+    "LastInstance",
     "PortRange",
     "PortRangeExhausted",
     "PortTaken",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from algodock_common.errors import Conflict, NotFound, Unauthorized, Unavailable
 
-__all__ = ["PortRangeExhausted", "PortTaken", "UnknownName", "WrongInstanceToken"]
+__all__ = ["LastInstance", "PortRangeExhausted", "PortTaken", "UnknownName", "WrongInstanceToken"]
 
 
 class PortTaken(Conflict):
@@ -19,6 +19,12 @@ class PortRangeExhausted(Unavailable):
 
     title = "No port left"
     code = "port-range-exhausted"
+
+
+class LastInstance(Conflict):
+    """No other instance of the service takes calls."""
+
+    code = "last-instance"
 
 
 class UnknownName(NotFound):

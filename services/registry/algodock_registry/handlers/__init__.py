@@ -14,6 +14,7 @@ from algodock_registry.handlers.registration import (
 )
 from algodock_registry.handlers.releases import apply_release
 from algodock_registry.handlers.repair import Repair
+from algodock_registry.handlers.weighing import weigh
 
 __all__ = [
     "BeatBook",
@@ -30,4 +31,5 @@ __all__ = [
     "register_external",
     "remove",
     "routes",
+    "weigh",
 ]

@@ -31,7 +31,7 @@ async def find_instances(
 
 
 async def discover(context: Context, name: str) -> Sequence[Instance]:
-    """Return the instances that answer for ``name`` now; none when its service is down.
+    """Return the instances that take calls for ``name`` now; none when its service is down.
 
     Raises:
         UnknownName: nothing by this name was ever registered.
@@ -41,4 +41,4 @@ async def discover(context: Context, name: str) -> Sequence[Instance]:
         present = await instances.find(algorithm=name)
         if not present and not await instances.known(name):
             raise UnknownName(f"no service {name!r} is registered")
-        return [one for one in present if one.state == "ready"]
+        return [one for one in present if one.state == "ready" and one.weight]

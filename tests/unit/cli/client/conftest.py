@@ -79,7 +79,7 @@ def fake() -> Iterator[FakeGateway]:
             self.end_headers()
             self.wfile.write(document)
 
-        do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815  (http.server's names)
+        do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = answer  # noqa: N815  (http.server's names)
 
         def log_message(self, *_: object) -> None:
             pass

@@ -108,3 +108,23 @@ def test_logs_are_searched_by_text_and_by_how_long_ago(fake: FakeGateway, run: R
     assert 900 <= ago.total_seconds() < 960
     assert run("logs", "echo", "--since", "yesterday").exit_code == 2
     assert run("logs", "--search", "model").exit_code == 2
+
+
+def test_instances_are_listed_weighed_drained_and_measured(fake: FakeGateway, run: Run) -> None:
+    one = {
+        "instance_id": "i1", "algorithm": "echo", "base_url": "http://h:1", "host": "h", "port": 1, "state": "ready",
+        "weight": 0, "status": "busy",
+    }  # fmt: skip
+    fake.answer("GET /api/v1/registry/services", {"services": [{"name": "echo", "instances": [one]}]})
+    fake.answer("GET /api/v1/registry/discover/echo", {"name": "echo", "instances": [one]})
+    fake.answer("PUT /api/v1/registry/instances/i1/weight", one)
+    used = {"cpu": 0.5, "memory_bytes": 52_400_000, "open_files": 9, "processes": 2, "started_at": None}
+    measured = {"instance_id": "i1", "port": 1, "phase": "serving", **used}
+    fake.answer("GET /api/v1/services/metrics/echo", {"instances": [measured]})
+    assert "busy" in run("registry", "list").output
+    assert run("registry", "discover", "echo").output.strip() == "http://h:1"
+    assert run("registry", "drain", "i1", "--force").output.strip() == "echo h:1 ready, weight 0"
+    assert run("registry", "weigh", "i1", "7").exit_code == 0
+    sent = [asked.json() for asked in fake.asked if asked.method == "PUT"]
+    assert sent == [{"weight": 0, "force": True}, {"weight": 7, "force": False}]
+    assert "52.4" in run("metrics", "echo").output

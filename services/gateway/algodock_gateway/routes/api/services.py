@@ -169,6 +169,12 @@ def _add_logs(router: APIRouter, services: Services, algorithms: Algorithms, rel
         path = f"/internal/services/{algorithm.id}/timeline"
         return Relayed(relay, deployer, path, query={"limit": limit, "before": before})
 
+    @router.get("/metrics/{name_or_id}", response_class=Response)
+    async def metrics(name_or_id: str, _: Caller) -> Response:
+        """Tell what each instance of a service uses now: CPU in cores, memory, open files, processes, threads."""
+        algorithm = await algorithms.find(name_or_id)
+        return Relayed(relay, deployer, f"/internal/services/{algorithm.id}/metrics")
+
     @router.get("/build-log/{name_or_id}", response_class=PlainTextResponse)
     async def build_log(
         name_or_id: str,
