@@ -174,9 +174,9 @@ class Context:
     background: Background = field(default_factory=Background)
     confinement: Confinement = field(default_factory=Unconfined)
 
+    vitals: Vitals = field(default_factory=Vitals)
+
     @cached_property
     def log_times(self) -> LogTimes:
         """Return who notes when lines were written."""
         return LogTimes(self.folders.logs / "releases")
-
-    vitals: Vitals = field(default_factory=Vitals)
