@@ -21,8 +21,8 @@ from algodock_deployer.handlers.reading import (
 from algodock_deployer.handlers.reconciling import begin, reconcile
 from algodock_deployer.handlers.tailing import BuildEnd, BuildLine, follow_build, follow_build_lines, follow_logs
 from algodock_deployer.handlers.turns import take_turn
-from algodock_deployer.handlers.waking import wake
 from algodock_deployer.handlers.usage import usage_of
+from algodock_deployer.handlers.waking import wake
 from algodock_deployer.handlers.watching import watch_health
 from algodock_deployer.handlers.withdrawing import withdraw_failing
 
@@ -60,8 +60,8 @@ __all__ = [
     "take_push",
     "take_turn",
     "timeline_of",
-    "wake",
     "usage_of",
+    "wake",
     "watch_health",
     "withdraw_failing",
 ]
