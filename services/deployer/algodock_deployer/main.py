@@ -102,6 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
             keep_releases=own.deployer_keep_releases,
             max_source_bytes=own.deployer_max_source_bytes,
             docker_image=own.deployer_docker_image,
+            min_free_bytes=own.deployer_min_free_bytes,
             heartbeat_url=f"{settings.peers.registry_url}/heartbeat",
             max_memory=settings.max_memory(),
             max_processes=own.deployer_max_processes,

@@ -9,16 +9,20 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from algodock_deployer import handlers
+from algodock_deployer.clients.fakes import FakeRegistry
 from algodock_deployer.domain.errors import ServiceNotFound
 from algodock_deployer.domain.logs import Wanted
+
+from .conftest import QUICK, Deployer, eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .conftest import Deployer, Maker
+    from .conftest import Maker
 
 
 async def test_a_pushed_program_serves_and_its_steps_are_written_down(deployer: Deployer) -> None:
@@ -64,17 +68,80 @@ async def test_a_branch_forced_back_is_released_anew(deployer: Deployer) -> None
     assert (await deployer.answer("back"))["version"] == "one"
 
 
-async def test_a_newer_commit_takes_the_place_of_one_that_waits(make: Maker) -> None:
-    async with make() as deployer:
-        slow = deployer.program("slow") | {"algodock.yaml": "build: sleep 2\n"}
-        building = await deployer.push("queue", slow)
-        await deployer.release("queue", building, "building")
-        waiting = await deployer.push("queue", deployer.program("waiting"))
-        newest = await deployer.push("queue", deployer.program("newest"))
-        await deployer.release("queue", newest, "live")
-        superseded = await deployer.release("queue", waiting, "superseded")
-        assert newest[:12] in superseded.reason
-        assert (await deployer.release("queue", building, "draining", "kept")).live_at
+async def test_a_newer_commit_takes_the_place_of_one_that_waits_or_is_built(deployer: Deployer, tmp_path: Path) -> None:
+    """What is built is ended with its whole process group, a child that hears no SIGTERM too."""
+    pids = tmp_path / "pids"
+    build = f"echo $$ >> {pids}; (trap '' TERM; exec sleep 300) & echo $! >> {pids}; wait"
+    building = await deployer.push("queue", deployer.program("slow") | {"algodock.yaml": json.dumps({"build": build})})
+
+    async def begun() -> bool:
+        return pids.exists() and len(pids.read_text().split()) == 2
+
+    await eventually(begun, 30, "the build to run")
+    newest = await deployer.push("queue", deployer.program("newest"))
+    await deployer.release("queue", newest, "live")
+    superseded = await deployer.release("queue", building, "superseded")
+    assert newest[:12] in superseded.reason
+    assert not [pid for pid in map(int, pids.read_text().split()) if _runs(pid)]
+    states = [one.state for one in await deployer.events("queue") if one.commit == building]
+    assert states == ["queued", "building", "superseded"]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE  # whose parent has not looked yet
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def test_of_commits_that_wait_only_the_last_is_built(deployer: Deployer) -> None:
+    commits = [await deployer.push("burst", deployer.program(str(number))) for number in range(5)]
+    await deployer.release("burst", commits[-1], "live")
+    for commit in commits[:-1]:
+        assert (await deployer.release("burst", commit, "superseded")).live_at is None
+    assert len(await deployer.processes.look_all()) == 1
+    assert len(deployer.registry.leases) == 1
+
+
+async def test_a_candidate_that_a_newer_commit_overtakes_leaves_nothing(deployer: Deployer) -> None:
+    live = await deployer.live("overtaken", deployer.program("one"))
+    starting = await deployer.push("overtaken", {"main.py": "import time; time.sleep(300)"})
+    await deployer.release("overtaken", starting, "checking")
+    newest = await deployer.push("overtaken", deployer.program("three"))
+    await deployer.release("overtaken", newest, "live")
+    assert (await deployer.release("overtaken", starting, "superseded")).reason.endswith("took its place")
+    assert {lease.release_id for lease in deployer.registry.leases.values()} == {
+        live.id, (await deployer.release("overtaken", newest, "live")).id
+    }  # fmt: skip
+
+
+async def test_a_stop_does_not_wait_for_a_build(deployer: Deployer) -> None:
+    commit = await deployer.push("halted", deployer.program("one") | {"algodock.yaml": "build: sleep 300\n"})
+    await deployer.release("halted", commit, "building")
+    await deployer.command("halted", "stop")
+    assert (await deployer.release("halted", commit, "superseded")).reason == "stop was asked for"
+    await deployer.status("halted", "stopped")
+
+
+async def test_a_crash_between_two_commits_builds_only_the_newer(make: Maker) -> None:
+    registry = FakeRegistry()
+    slow = Deployer.program("slow") | {"algodock.yaml": "build: sleep 300\n"}
+    async with make(registry) as first:
+        older = await first.push("between", slow)
+        await first.release("between", older, "building")
+        first.context.attempts.seal(first.ids["between"])  # as if the push came in where nobody could end the build
+        newer = await first.push("between", first.program("newer"))
+    async with make(registry) as second:
+        second.ids, second.store.__dict__ = first.ids, first.store.__dict__
+        await second.release("between", newer, "live")
+        assert newer[:12] in (await second.release("between", older, "superseded")).reason
+
+
+async def test_a_release_is_not_unpacked_onto_a_full_disk(make: Maker) -> None:
+    async with make(tuning=replace(QUICK, min_free_bytes=2**60)) as deployer:
+        commit = await deployer.push("full", deployer.program("one"))
+        failed = await deployer.release("full", commit, "failed")
+        assert re.match(r"fetch: only \d+ MiB are free below ", failed.reason), failed.reason
 
 
 BAD_SOURCES = {

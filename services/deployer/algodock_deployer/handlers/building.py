@@ -14,7 +14,7 @@ from algodock_deployer.clients.bundles import FolderSource, unpack
 from algodock_deployer.clients.files import link
 from algodock_deployer.clients.tools import PATH, Tool
 from algodock_deployer.domain.detection import detect
-from algodock_deployer.domain.errors import SourceRefused
+from algodock_deployer.domain.errors import SourceRefused, StepFailed
 from algodock_deployer.domain.plan import Interpreters, Plan
 from algodock_deployer.handlers.containers import build_image, check_container
 from algodock_deployer.handlers.progress import patiently
@@ -73,6 +73,7 @@ async def _fetch(context: Context, progress: Progress) -> None:
     if code.is_dir():
         progress.note("already here")
         return
+    await asyncio.to_thread(_check_room, context.folders.services, context.tuning.min_free_bytes)
     bundle, key = code.with_name("bundle.tar.gz"), release.bundle_key
     bundle.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -81,6 +82,15 @@ async def _fetch(context: Context, progress: Progress) -> None:
     finally:
         bundle.unlink(missing_ok=True)
     progress.note(f"{count} files")
+
+
+def _check_room(folder: Path, wanted: int) -> None:
+    """Refuse to unpack onto a disk that is nearly full: what serves needs the rest for its logs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < wanted:
+        msg = f"only {free // 2**20} MiB are free below {folder}; a release wants {wanted // 2**20}"
+        raise StepFailed(msg)
 
 
 async def _fetch_models(context: Context, progress: Progress, models: list[ModelFile]) -> None:

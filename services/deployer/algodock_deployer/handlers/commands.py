@@ -33,6 +33,8 @@ async def take_command(context: Context, event: Event[ServiceCommand]) -> None:
         if service is not None and service.serving and command.action in {"stop", "remove"}:
             await services.update(service.id, status="stopping")
     log.info("command_taken", algorithm=command.algorithm, action=command.action, operation=str(command.operation_id))
+    if command.action in {"stop", "remove"}:
+        context.attempts.supersede(command.algorithm_id, f"{command.action} was asked for")
     context.bell.set()
 
 

@@ -13,6 +13,7 @@ from algodock_deployer.clients.log_times import LogTimes
 from algodock_deployer.domain.modes import Modes
 from algodock_deployer.domain.programs import Limits
 from algodock_deployer.domain.scaling import LoadBoard
+from algodock_deployer.handlers.attempts import Attempts
 from algodock_deployer.handlers.vitals import Vitals
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Tuning:
     keep_timeline: int = 1000
     keep_removed_s: float = 7 * 86_400
     max_source_bytes: int = 4 * 2**30
+    min_free_bytes: int = 0
     heartbeat_url: str = ""
     docker_image: str = ""
     health_timeout_s: float = 5
@@ -175,6 +177,7 @@ class Context:
     confinement: Confinement = field(default_factory=Unconfined)
 
     vitals: Vitals = field(default_factory=Vitals)
+    attempts: Attempts = field(default_factory=Attempts)
 
     @cached_property
     def log_times(self) -> LogTimes:

@@ -9,6 +9,7 @@ import structlog
 from algodock_common.database import accept_once
 from algodock_common.observability import current_traceparent
 from algodock_deployer.domain.releases import changed
+from algodock_deployer.handlers.rollout import took_place
 from algodock_deployer.repository import Releases, Services, Timeline
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ async def take_push(context: Context, event: Event[CodePushed]) -> None:
         ):
             log.info("push_is_known", algorithm=code.algorithm, commit=code.commit)
             return
-        reason = f"commit {code.commit[:12]} took its place in the queue"
+        reason = took_place(code.commit)
         superseded = await releases.supersede_queued(service.id, reason)
         release = await releases.add(code, current_traceparent())
         if not service.serving:
@@ -58,4 +59,6 @@ async def take_push(context: Context, event: Event[CodePushed]) -> None:
         await timeline.note(service.id, "pushed", actor=code.pusher, release=release, detail=said)
         tx.emit(changed(service, release))
     log.info("release_queued", algorithm=code.algorithm, commit=code.commit, release=str(release.id))
+    if context.attempts.supersede(release.service_id, reason):
+        log.info("attempt_given_up", algorithm=code.algorithm, reason=reason)
     context.bell.set()

@@ -11,6 +11,7 @@ import structlog
 from algodock_common.errors import AlgoDockError
 from algodock_common.observability import span
 from algodock_deployer.domain.releases import changed
+from algodock_deployer.handlers.attempts import Superseded
 from algodock_deployer.handlers.building import prepare
 from algodock_deployer.handlers.draining import drain_all, start_drains
 from algodock_deployer.handlers.progress import Progress, passes, patiently
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from algodock_deployer.handlers.building import Prepared
     from algodock_deployer.handlers.context import Context
 
-__all__ = ["LOG_TYPE", "deploy", "roll_out", "stop_serving", "sweep"]
+__all__ = ["LOG_TYPE", "deploy", "roll_out", "stop_serving", "sweep", "took_place"]
 
 log = structlog.get_logger()
 LOG_TYPE = "text/plain; charset=utf-8"
@@ -35,13 +36,20 @@ LOG_TYPE = "text/plain; charset=utf-8"
 async def deploy(context: Context, service: Service, release: Release) -> None:
     """Bring a pushed release live, or write down why it cannot be; the old one serves on either way."""
     async with context.database.transaction() as tx:
-        release = await Releases(tx.session).begin_again(release.id)
-        await Releases(tx.session).begin_build(release.id, context.node_id)
+        releases = Releases(tx.session)
+        release = await releases.begin_again(release.id)
+        await releases.begin_build(release.id, context.node_id)
+        newer = await releases.queued_after(release)
     with span("deploy", parent=release.traceparent, algodock__algorithm=service.name, algodock__commit=release.commit):
         progress = Progress(context, service, release)
         progress.log.say(f"{service.name} {release.commit[:12]} {release.message}".rstrip())
         try:
-            await roll_out(context, progress)
+            if newer is None:
+                await context.attempts.run(service.id, roll_out(context, progress))
+            else:  # it came while nobody was there to end this one
+                await _superseded(context, progress, took_place(newer.commit))
+        except Superseded as given_up:
+            await _superseded(context, progress, given_up.reason)
         except AlgoDockError as error:
             await _failed(context, progress, error.detail)
         except Exception as error:
@@ -75,8 +83,14 @@ async def roll_out(context: Context, progress: Progress) -> None:
         if recreated:
             await _bring_back(context, progress)
         raise
+    context.attempts.seal(progress.service.id)
     await switch(context, progress, prepared, instances)
     await start_drains(context)
+
+
+def took_place(commit: str) -> str:
+    """Return what is said of a release that made room for a newer commit."""
+    return f"commit {commit[:12]} took its place"
 
 
 async def _pass_gate(context: Context, progress: Progress, prepared: Prepared, instances: Sequence[Instance]) -> None:
@@ -138,6 +152,23 @@ async def _bring_back(context: Context, progress: Progress) -> None:
         log.warning("old_release_not_back", algorithm=service.name, release=str(release.id), error=error.detail)
         async with context.database.transaction() as tx:
             await Services(tx.session).update(service.id, status="failed", message=error.detail)
+
+
+async def _superseded(context: Context, progress: Progress, reason: str) -> None:
+    """Write down that the release was given up for something newer; what serves goes on as it was."""
+    progress.log.say(f"superseded: {reason}")
+    async with context.database.transaction() as tx:
+        service = await Services(tx.session).locked(progress.service.id)
+        progress.release = await Releases(tx.session).end_step(
+            progress.release.id, progress.detail, state="superseded", reason=reason
+        )
+        if service is None:
+            return
+        await Timeline(tx.session).note(
+            service.id, "superseded", actor=progress.actor, release=progress.release, detail=reason
+        )
+        tx.emit(changed(service, progress.release))
+    log.info("release_superseded", algorithm=progress.service.name, release=str(progress.release.id), reason=reason)
 
 
 async def _failed(context: Context, progress: Progress, detail: str) -> None:

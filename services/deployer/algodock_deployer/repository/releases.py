@@ -81,6 +81,16 @@ class Releases:
         )
         return [_release(row) for row in await self._session.execute(statement)]
 
+    async def queued_after(self, release: Release) -> Release | None:
+        """Return a release of the same service that was pushed later and waits."""
+        query = sa.select(*_COLUMNS).where(
+            releases.c.service_id == release.service_id,
+            releases.c.state == "queued",
+            releases.c.created_at > release.created_at,
+        )
+        row = (await self._session.execute(query.order_by(releases.c.created_at.desc()))).first()
+        return _release(row) if row else None
+
     async def get(self, release_id: UUID) -> Release | None:
         """Return one release."""
         row = (await self._session.execute(sa.select(*_COLUMNS).where(releases.c.id == release_id))).first()
