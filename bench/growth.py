@@ -58,17 +58,26 @@ async def _fill(url: str, rows: int) -> None:
 
 def unstored(url: str) -> int:
     """Return how many results are still on their way to the object store."""
-    return asyncio.run(
-        _count(url, "SELECT count(*) FROM tasks WHERE result_key IS NOT NULL AND result_stored_at IS NULL")
-    )
+    query = "SELECT count(*) FROM tasks WHERE result_key IS NOT NULL AND result_stored_at IS NULL"
+    return round(asyncio.run(_number(url, query)))
 
 
-async def _count(url: str, query: str) -> int:
+def longest_behind_s(url: str, newest: int) -> float:
+    """Return by how many seconds the latest object came after its result, of the ``newest`` tasks that ended."""
+    query = """
+    SELECT coalesce(max(extract(epoch FROM result_stored_at - finished_at)), 0) FROM (
+        SELECT result_stored_at, finished_at FROM tasks WHERE result_key IS NOT NULL ORDER BY finished_at DESC LIMIT $1
+    ) AS ended
+    """
+    return asyncio.run(_number(url, query, newest))
+
+
+async def _number(url: str, query: str, *values: int) -> float:
     import asyncpg
 
     connection = await asyncpg.connect(url, server_settings={"search_path": "runner"})
     try:
-        return int(await connection.fetchval(query))
+        return float(await connection.fetchval(query, *values))
     finally:
         await connection.close()
 

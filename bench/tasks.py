@@ -32,6 +32,7 @@ GOALS: dict[str, tuple[str, float]] = {
     "submit_batch_per_s": (">=", 1500.0),
     "submit_single_per_s": (">=", 600.0),
     "objects_per_s": (">=", 700.0),
+    "objects_behind_s": ("<=", 10.0),
     "growth_ratio": ("<=", 1.2),
     "memory_ratio": ("<=", 1.05),
 }
@@ -76,12 +77,13 @@ def _latency(stage: Platform, algorithm: str, count: int) -> dict[str, Any]:
 
 def _throughput(stage: Platform, algorithm: str, count: int, rounds: int) -> dict[str, Any]:
     """Return the medians of as many rounds: ours, then the peer's, in turns."""
-    ours, peers, objects = [], [], []
+    ours, peers, objects, behind = [], [], [], []
     for number in range(rounds):
         _say(f"round {number + 1}: {count} tasks by one client, here")
         rate, landed = _run_tasks(stage, algorithm, count)
         ours.append(rate)
         objects.append(landed)
+        behind.append(growth.longest_behind_s(growth.database_url(stage), count))
         _say(f"round {number + 1}: the same by Celery")
         peers.append(celery_tasks_per_s(count))
     return {
@@ -89,6 +91,7 @@ def _throughput(stage: Platform, algorithm: str, count: int, rounds: int) -> dic
         "celery_tasks_per_s": statistics.median(peers),
         "ratio": statistics.median(mine / theirs for mine, theirs in zip(ours, peers, strict=True)),
         "objects_per_s": statistics.median(objects),
+        "objects_behind_s": max(behind),
     }
 
 
