@@ -9,12 +9,52 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import tests.outside.platform as _  # noqa: F401  # it keeps the environment as it is now
+from tests.outside.shares import take_share
+
+take_share(os.environ)
+
+import tests.outside.platform as _  # noqa: E402, F401  # it keeps the environment as it is now
 
 if TYPE_CHECKING:
     from algodock_common.settings import DatabaseSettings, KafkaSettings, ObjectStoreSettings, RedisSettings
     from tests.outside.callbacks import Receiver
     from tests.outside.platform import Platform
+
+
+_HEAVIEST_FIRST = ("faults", "e2e", "docker", "browser", "integration", "contract", "unit")
+"""Folders of tests as they are begun: what takes minutes is not left for the end, when no other process has work."""
+
+
+class _FailuresAtOnce:
+    """Prints each failure when it happens: a run of half an hour need not end before its reader knows."""
+
+    def __init__(self, reporter: pytest.TerminalReporter) -> None:
+        self._reporter = reporter
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._reporter.write_line(f"\n{report.nodeid} failed ({report.when}):\n{report.longreprtext}", red=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell failures at once where tests run side by side; one process alone tells them as pytest does."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if config.getoption("numprocesses", None) and isinstance(reporter, pytest.TerminalReporter):
+        config.pluginmanager.register(_FailuresAtOnce(reporter))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, and those of the one Docker Engine."""
+    places = {item: item.path.relative_to(Path(__file__).parent) for item in items if _ours(item)}
+    for item, place in places.items():
+        group = "docker" if place.parts[0] == "docker" else str(place)
+        item.add_marker(pytest.mark.xdist_group(group))
+    if places:
+        items.sort(key=lambda item: _HEAVIEST_FIRST.index(places[item].parts[0]) if item in places else -1)
+
+
+def _ours(item: pytest.Item) -> bool:
+    return item.path.is_relative_to(Path(__file__).parent)
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,8 @@ class Servers:
 
     def __init__(self, platform: Platform) -> None:
         named = all(ENVIRONMENT.get(variable) for variable in _NAMED_BY.values())
-        folder = project_folder() / ".algodock" / "real" if named else Path(platform.environment["ALGODOCK_DATA_DIR"])
+        real = ENVIRONMENT.get("ALGODOCK_REAL_DIR") or project_folder() / ".algodock" / "real"
+        folder = Path(real if named else platform.environment["ALGODOCK_DATA_DIR"])
         self.real = named
         self._run = folder / "run"
         self._data = folder / "servers"

@@ -38,11 +38,13 @@ Progress = Callable[[str], None]
 
 
 class RealServers:
-    """Apache Kafka, MinIO, PostgreSQL and Redis below ``.algodock/real`` of the checkout."""
+    """Apache Kafka, MinIO, PostgreSQL and Redis below ``.algodock/real`` of the checkout, or below another folder."""
 
     def __init__(self, path: Path | None = None) -> None:
         """Name the folder; nothing is installed or started yet."""
-        self._folder = DataFolder.at(path or project_folder() / ".algodock" / "real")
+        home = project_folder() / ".algodock" / "real"
+        self._folder = DataFolder.at(path or home)
+        self._tools = home / "tools"  # of every set
         self._supervisor = Supervisor(self._folder)
         self._environment_file = self._folder.run / "environment.json"
 
@@ -84,7 +86,6 @@ class RealServers:
             return ran
 
     def _servers(self, progress: Progress) -> list[Server]:
-        tools = self._folder.path / "tools"
         secrets = Secrets.load_or_make(self._folder.secrets_file)
         taken: set[int] = set()
 
@@ -100,8 +101,8 @@ class RealServers:
         return [
             PostgresServer(context("postgres"), Distribution(installs.postgres_binaries(progress))),
             RedisServer(context("redis"), installs.machine_program("redis-server", "redis-server", progress)),
-            ApacheKafka(context("kafka"), java, installs.kafka_jars(tools, progress), temporary_port(taken)),
-            Minio(context("objects"), installs.minio_binary(tools, progress)),
+            ApacheKafka(context("kafka"), java, installs.kafka_jars(self._tools, progress), temporary_port(taken)),
+            Minio(context("objects"), installs.minio_binary(self._tools, progress)),
         ]
 
     def _wait_ready(self, servers: list[Server], progress: Progress) -> None:
@@ -136,10 +137,12 @@ def named_servers(environment: Mapping[str, str]) -> bool:
 
 
 @contextmanager
-def real_servers(environment: Mapping[str, str], *, progress: Progress) -> Iterator[dict[str, str]]:
+def real_servers(
+    environment: Mapping[str, str], servers: RealServers | None = None, *, progress: Progress
+) -> Iterator[dict[str, str]]:
     """Give the variables that name real servers: the environment's own, or of those started here for the while.
 
-    Servers that `algodock real up` started are used, and left running.
+    Servers that run already, as those of `algodock real up`, are used, and left running.
 
     Raises:
         ServerMissing: one is named and does not answer, or cannot be had here.
@@ -147,7 +150,7 @@ def real_servers(environment: Mapping[str, str], *, progress: Progress) -> Itera
     if named_servers(environment):
         yield {}
         return
-    servers = RealServers()
+    servers = servers or RealServers()
     ours = not servers.running
     named = servers.up(progress)
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -13,14 +12,10 @@ import typer
 
 __all__ = ["command"]
 
-_BROWSER = "tests/browser"
-_DOCKER = "tests/docker"
-_ON_REAL_SERVERS = (("tests/integration",), ("tests/e2e", "tests/faults", _BROWSER, _DOCKER))
-"""What runs against real servers by default, each on servers that begin empty: what one leaves would wake the next.
-
-The browser and the Docker Engine are Debian's, as those servers are, so what needs them belongs here; without --real it
-runs when named.
-"""
+_MOST_PROCESSES = 4
+"""Of tests side by side: each may start a platform of ten processes and 700 MB."""
+_ONE_AFTER_THE_OTHER = ("-n", "--numprocesses", "-d", "--dist", "--pdb", "--trace", "-s", "--capture=no")
+"""Who says one of these knows how the tests are to run."""
 
 
 def command(
@@ -41,7 +36,8 @@ def command(
 ) -> None:
     """Run the test suite; the exit code is pytest's.
 
-    With --real and no path, the tests that need servers, a browser or a Docker Engine.
+    With --real and no path, the tests that need servers, a browser or a Docker Engine. Without a path, the files of
+    tests run side by side, one process a core.
     """
     from algodock_cli.stack.data_folder import project_folder
 
@@ -50,40 +46,43 @@ def command(
     if faults:
         os.environ["ALGODOCK_FAULTS"] = "long"
         given = given if any(_names_tests(project, word) for word in given) else ["tests/faults", *given]
-    raise typer.Exit(_on_real_servers(project, given) if real else _pytest(project, given, {}))
+    raise typer.Exit(_on_real_servers(project, given) if real else _on_embedded_servers(project, given))
+
+
+def _on_embedded_servers(project: Path, given: list[str]) -> int:
+    return _pytest(project, given, _processes(project, given), {})
 
 
 def _on_real_servers(project: Path, given: list[str]) -> int:
-    from algodock_cli.real.docker import docker_engine
-    from algodock_cli.real.installs import machine_program
-    from algodock_cli.real.servers import named_servers, real_servers
-    from algodock_cli.stack.lifecycle import Stack
+    from algodock_cli.real.servers import named_servers
+    from algodock_cli.real.suites import ON_REAL_SERVERS, prepared
     from algodock_cli.stack.verbs.progress import steps
 
-    suites = [[*_with_tests(project, suite), *given] for suite in _ON_REAL_SERVERS if _with_tests(project, suite)]
+    suites = [[*_with_tests(project, suite), *given] for suite in ON_REAL_SERVERS if _with_tests(project, suite)]
+    processes = _processes(project, given)
     if any(_names_tests(project, word) for word in given):
         suites = [given]
-    elif named_servers(os.environ):
-        suites = [[path for suite in _ON_REAL_SERVERS for path in _with_tests(project, suite)] + given]
-    # A platform that tests start on these servers must not meet what an earlier one kept on disk.
-    folder = os.environ.get("ALGODOCK_DATA_DIR") or str(project / ".algodock" / "real" / "platform")
+    elif named_servers(os.environ):  # one set for all
+        suites = [[path for suite in ON_REAL_SERVERS for path in _with_tests(project, suite)] + given]
+        processes = 1
     codes = []
     for suite in suites:
-        with ExitStack() as started:
-            named = dict(started.enter_context(real_servers(os.environ, progress=steps())))
-            if any(word.startswith(_DOCKER) for word in suite):
-                named |= started.enter_context(docker_engine(os.environ, progress=steps()))
-            environment = {"ALGODOCK_DATA_DIR": folder, **named}
-            if any(word.startswith(_BROWSER) for word in suite) and "CHROMIUM" not in os.environ:
-                environment["CHROMIUM"] = str(machine_program("chromium", "chromium", steps()))
-            if "ALGODOCK_DATA_DIR" not in os.environ:
-                Stack(os.environ | environment).reset(progress=steps())
-            codes.append(_pytest(project, suite, environment))
+        with prepared(suite, processes, steps()) as environment:
+            codes.append(_pytest(project, suite, processes, environment))
     return next((code for code in codes if code != 0), 0)
 
 
-def _pytest(project: Path, arguments: list[str], environment: dict[str, str]) -> int:
+def _processes(project: Path, given: list[str]) -> int:
+    """Return how many processes share the tests: one where the caller names what to run, or how."""
+    if any(_names_tests(project, word) or word.startswith(_ONE_AFTER_THE_OTHER) for word in given):
+        return 1
+    return min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
+
+
+def _pytest(project: Path, arguments: list[str], processes: int, environment: dict[str, str]) -> int:
     configuration = ["-c", str(project / "pyproject.toml"), "--rootdir", str(project)]
+    if processes > 1:
+        configuration += ["-n", str(processes), "--dist", "loadgroup", "--no-loadscope-reorder"]
     command = [sys.executable, "-P", "-m", "pytest", *configuration, *arguments]
     return subprocess.run(command, cwd=project, env=os.environ | environment, check=False).returncode
 
