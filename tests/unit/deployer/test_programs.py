@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -57,11 +58,38 @@ def test_the_start_script_sets_what_was_declared_and_nothing_else(tmp_path: Path
 def test_another_uid_and_limits_are_in_the_start_script(tmp_path: Path) -> None:
     limits = Limits(memory=2**30, processes=100, file_size=2**20)
     text = start_script(replace(spec(tmp_path, "prog"), uid=61201, limits=limits))
-    alone = "setpriv --reuid=61201 --regid=61201 --clear-groups --no-new-privs prog"
+    alone = "setpriv --reuid=61201 --regid=61201 --clear-groups --no-new-privs /bin/sh -c"
     assert f"exec prlimit --nproc=400 {alone}" in text, "for all instances of the service together"
     assert "prlimit" not in start_script(replace(spec(tmp_path, "prog"), limits=limits)), "it would count others'"
     assert f"exec {alone}" in start_script(replace(spec(tmp_path, "prog"), uid=61201))
     assert "ulimit -d" not in text, "neither that nor -v: both break what reserves much and uses little"
+
+
+def test_what_is_declared_takes_effect_only_when_the_user_has_been_changed(tmp_path: Path) -> None:
+    """The dynamic linker tells of every program that it starts with the declared environment."""
+    hostile = tmp_path / "bin"
+    hostile.mkdir()
+    for name in ("prlimit", "setpriv", "sh"):
+        (hostile / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/taken\n")
+        (hostile / name).chmod(0o755)
+    declared = {"PATH": f"{hostile}:/usr/bin:/bin", "LD_DEBUG": "files", "LD_BIND_NOW": "1", "A": "it's\n$HOME"}
+    limits = Limits(processes=100)
+    one = replace(spec(tmp_path, "/usr/bin/env", "-0", **declared), limits=limits, folder=Path("/"))
+    other = replace(one, uid=65_534)
+    for number, changed in enumerate((one, other)):
+        one.script.write_text(start_script(changed))
+        text = one.script.read_text()
+        assert ("export LD_DEBUG" in text.split("exec ")[-2]) == (number == 0)
+    if os.geteuid() != 0:
+        return  # nobody else can be become: what the script says has been looked at
+    done = subprocess.run(["/bin/sh", str(one.script)], capture_output=True, check=True)
+    seen = dict(entry.split("=", 1) for entry in done.stdout.decode().split("\0") if entry)
+    assert seen == declared
+    said = done.stderr.decode(errors="replace")
+    assert "transferring control: /usr/bin/env" in said
+    assert "transferring control: setpriv" not in said
+    assert "transferring control: prlimit" not in said
+    assert not (tmp_path / "taken").exists()
 
 
 def test_a_file_past_its_size_cannot_be_written(tmp_path: Path) -> None:

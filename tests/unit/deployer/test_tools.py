@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from pathlib import Path
@@ -103,3 +104,19 @@ def test_the_sandbox_says_which_folder_is_closed(tmp_path: Path, monkeypatch: py
     assert sandbox.uid(3, closed) is None
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert "does not run as root" in Sandbox(61200).off
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+async def test_a_builds_own_variables_do_not_work_on_what_changes_its_user(tmp_path: Path) -> None:
+    (tmp_path / "setpriv").write_text(f"#!/bin/sh\ntouch {tmp_path}/taken\n")
+    (tmp_path / "setpriv").chmod(0o755)
+    declared = {"PATH": f"{tmp_path}:/usr/bin:/bin", "LD_DEBUG": "files", "A": "it's"}
+    said = await run_tool(
+        Tool("build", ["/usr/bin/env"], declared, Path("/"), 30, uid=65_534), BuildLog(tmp_path / "b.log")
+    )
+    assert "A=it's" in said
+    assert "transferring control: /usr/bin/env" in said
+    whole = (tmp_path / "b.log").read_text()
+    assert "transferring control: setpriv" not in whole
+    assert "transferring control: prlimit" not in whole
+    assert not (tmp_path / "taken").exists()

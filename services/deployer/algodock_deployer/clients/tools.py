@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from algodock_deployer.domain.errors import StepFailed
-from algodock_deployer.domain.programs import as_user
+from algodock_deployer.domain.programs import HANDED_OVER, PATH, handed_over
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["BuildLog", "Tool", "ToolRunner", "build_environment", "run_tool"]
+__all__ = ["PATH", "BuildLog", "Tool", "ToolRunner", "build_environment", "run_tool"]
 
 TAIL_BYTES = 8 * 1024
 GRACE_S = 3.0
 PROCESSES = 2048  # of the builder's user, or of a service's
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # What a build needs to reach its registries, and nothing else of the platform's environment.
 _ALLOWED = frozenset({
@@ -126,13 +125,16 @@ async def run_tool(tool: Tool, log: BuildLog) -> str:
         StepFailed: it ended with an error, or did not end in time; the detail carries its own last words.
     """
     start = log.size()
-    argv = [*(as_user(tool.uid, PROCESSES) if tool.uid is not None else []), *tool.argv]
+    argv, environment = list(tool.argv), dict(tool.environment)
+    if tool.uid is not None:
+        handed, argv = handed_over(environment, argv, tool.uid, PROCESSES)
+        environment = {"PATH": PATH, HANDED_OVER: handed}
     with log.path.open("ab") as output:
         try:
             process = await asyncio.create_subprocess_exec(
                 *argv,
                 cwd=tool.folder,
-                env=dict(tool.environment),
+                env=environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

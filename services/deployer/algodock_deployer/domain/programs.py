@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GROUP",
+    "HANDED_OVER",
+    "PATH",
     "ControlGroup",
     "Limits",
     "ProgramSpec",
@@ -27,6 +29,7 @@ __all__ = [
     "common_module",
     "full_name",
     "group_section",
+    "handed_over",
     "ports_module",
     "program_name",
     "program_section",
@@ -36,6 +39,10 @@ __all__ = [
 ]
 
 GROUP = "ai-services"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where only root writes: whatever runs before the user is changed is found here and nowhere else."""
+
+HANDED_OVER = "ALGODOCK_ENVIRONMENT"
 LOG_BYTES = "10MB"
 LOG_BACKUPS = 5
 OPEN_FILES = 8192
@@ -111,6 +118,24 @@ def as_user(uid: int, processes: int | None = None) -> list[str]:
     return [*limit, "setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs"]
 
 
+def handed_over(
+    environment: Mapping[str, str], argv: Iterable[str], uid: int, processes: int | None = None
+) -> tuple[str, list[str]]:
+    """Return the value of ``HANDED_OVER`` and an argv that becomes ``uid``, and only then takes the environment.
+
+    What a stranger declares (``LD_AUDIT``, ``GLIBC_TUNABLES``, a ``PATH`` into an environment that it filled) would
+    otherwise work on the tools that change the user, and those run as root. It goes through a variable that means
+    nothing to them, not through an argument: arguments can be read by everybody.
+    """
+    taken = _exports(environment)
+    become = f'eval "${HANDED_OVER}"; unset {HANDED_OVER} PWD OLDPWD; exec "$@"'
+    return "\n".join(taken), [*as_user(uid, processes), "/bin/sh", "-c", become, "sh", *argv]
+
+
+def _exports(environment: Mapping[str, str]) -> list[str]:
+    return [f"export {name}={shlex.quote(value)}" for name, value in sorted(environment.items())]
+
+
 def start_script(spec: ProgramSpec) -> str:
     """Return the ``start.sh`` of an instance (for ``/bin/sh``)."""
     pid_file = shlex.quote(str(spec.pid_file))
@@ -118,6 +143,7 @@ def start_script(spec: ProgramSpec) -> str:
         "#!/bin/sh",
         "# Written by AlgoDock. supervisord runs exactly this; by hand it does the same.",
         '[ "$1" = clean ] || exec env -i /bin/sh "$0" clean',
+        f"PATH={PATH}",
         f"cd {shlex.quote(str(spec.folder))} || exit 127",
         *_enter(spec.groups, pid_file),
         f"echo $$ > {pid_file}",
@@ -126,11 +152,13 @@ def start_script(spec: ProgramSpec) -> str:
     ]
     if spec.limits.file_size:
         lines.append(f"ulimit -f {spec.limits.file_size // 512}")
-    lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(spec.environment.items())]
-    lines += ["unset PWD OLDPWD", "umask 022"]
-    processes = spec.limits.processes and spec.limits.processes * SHARED_BY
-    argv = [*(as_user(spec.uid, processes) if spec.uid is not None else []), *spec.argv]
-    lines.append(f"exec {shlex.join(argv)}")
+    lines.append("umask 022")
+    if spec.uid is None:
+        lines += [*_exports(spec.environment), "unset PWD OLDPWD", f"exec {shlex.join(spec.argv)}"]
+    else:
+        processes = spec.limits.processes and spec.limits.processes * SHARED_BY
+        environment, argv = handed_over(spec.environment, spec.argv, spec.uid, processes)
+        lines += [f"export {HANDED_OVER}={shlex.quote(environment)}", f"exec {shlex.join(argv)}"]
     return "\n".join(lines) + "\n"
 
 
