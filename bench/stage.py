@@ -17,6 +17,9 @@ from typing import Any
 
 from wire import Answer, Connection, request_bytes
 
+from algodock_cli.real.servers import RealServers, real_servers
+from algodock_cli.stack.programs import Process
+
 __all__ = ["Platform", "Program", "platform"]
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
@@ -40,7 +43,8 @@ class Program:
 class Platform:
     """How to reach it; ``up_*_s`` are None for one that was there already.
 
-    ``up_fresh_s``: the first start of an empty data folder; ``up_warm_s``: the start after that.
+    ``up_fresh_s``: the first start of an empty data folder; ``up_warm_s``: the start after that. ``servers``: the
+    folder of the real servers below it, None for embedded ones.
     """
 
     url: str
@@ -48,6 +52,7 @@ class Platform:
     up_fresh_s: float | None
     up_warm_s: float | None
     environment: dict[str, str]
+    servers: pathlib.Path | None = None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -67,7 +72,13 @@ class Platform:
             programs = json.loads(told)["programs"]
         except (ValueError, KeyError):
             return []
-        return [Program(one["name"], one["pid"]) for one in programs if one["pid"]]
+        found = [Program(one["name"], one["pid"]) for one in programs if one["pid"]]
+        return found + ([] if self.servers is None else _servers_in(self.servers))
+
+
+def _servers_in(folder: pathlib.Path) -> list[Program]:
+    running = {name: Process.from_file(folder / "run" / "pids" / f"{name}.json") for name in sorted(_SERVERS)}
+    return [Program(name, process.pid) for name, process in running.items() if process]
 
 
 def _algodock(environment: dict[str, str], *arguments: str, check: bool = True) -> str:
@@ -83,19 +94,36 @@ def _up(environment: dict[str, str], workers: int) -> tuple[dict[str, Any], floa
 
 
 @contextmanager
-def platform(*, workers: int = 1) -> Iterator[Platform]:
-    """Give a platform; one of our own is started twice (the second start is the warm one) and removed at the end."""
+def platform(*, workers: int = 1, real: bool = False) -> Iterator[Platform]:
+    """Give a platform; one of our own is started twice (the second start is the warm one) and removed at the end.
+
+    With ``real`` it stands on Apache Kafka, MinIO, PostgreSQL and Redis that begin empty and are stopped at the end.
+    """
     if os.environ.get("ALGODOCK_URL"):
         yield Platform(os.environ["ALGODOCK_URL"], os.environ["ALGODOCK_API_KEY"], None, None, dict(os.environ))
         return
+    if not real:
+        with _own(workers, {}, None) as stage:
+            yield stage
+        return
+    servers = PROJECT / ".algodock" / "real-bench"
+    with (
+        real_servers({}, RealServers(servers), progress=lambda step: print(f"bench: {step}", file=sys.stderr)) as named,
+        _own(workers, named, servers) as stage,
+    ):
+        yield stage
+
+
+@contextmanager
+def _own(workers: int, named: dict[str, str], servers: pathlib.Path | None) -> Iterator[Platform]:
     folder = pathlib.Path(tempfile.mkdtemp(prefix="algodock-bench-"))
     folder.chmod(0o755)  # algorithms run as another user
-    environment = os.environ | {"ALGODOCK_DATA_DIR": str(folder / "data")}
+    environment = os.environ | named | {"ALGODOCK_DATA_DIR": str(folder / "data")}
     try:
         _, fresh_s = _up(environment, workers)
         _algodock(environment, "down")
         told, warm_s = _up(environment, workers)
-        yield Platform(told["url"], told["api_key"], fresh_s, warm_s, environment)
+        yield Platform(told["url"], told["api_key"], fresh_s, warm_s, environment, servers)
     finally:
         _algodock(environment, "down", check=False)
         shutil.rmtree(folder, ignore_errors=True)
