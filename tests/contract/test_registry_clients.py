@@ -28,6 +28,7 @@ from algodock_registry.clients import (
     SocketBindTest,
 )
 from algodock_registry.clients.deployer import DeployedInstance
+from tests.outside.grpc_peers import NOT_SERVING, SERVING, GrpcPeer
 
 if TYPE_CHECKING:
     from algodock_common.events import ReleaseState
@@ -86,6 +87,19 @@ async def test_the_ill_have_one_that_says_what_is_wrong(probe: HttpProbe, answer
 
 async def test_who_is_not_there_is_ill(probe: HttpProbe) -> None:
     assert await probe.ailment("http://127.0.0.1:1", "/health")
+    assert await probe.ailment("grpc://127.0.0.1:1", "/")
+
+
+@pytest.mark.parametrize("real", [True, False])
+async def test_a_grpc_service_is_asked_by_its_own_protocol(*, real: bool) -> None:
+    patient = HttpProbe(timeout_s=30, parallel=4)
+    fake = FakeProbe()
+    asked: HealthProbe = patient if real else fake
+    with GrpcPeer.listening(health={"": SERVING, "demo.Echo": NOT_SERVING}) as peer:
+        assert await asked.ailment(peer.url, "/") is None
+        fake.ill[peer.url] = "NOT_SERVING"
+        assert await asked.ailment(peer.url, "/demo.Echo") == "NOT_SERVING"
+    await patient.close()
 
 
 @pytest.mark.parametrize("real", [True, False])

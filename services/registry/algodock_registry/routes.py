@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query
@@ -44,6 +44,7 @@ class NewInstanceBody(_Body):
     limits: Limits = Field(default_factory=Limits)
     health_path: HealthPath = "/health"
     sends_heartbeats: bool = False
+    protocol: Literal["http", "grpc"] = "http"
 
 
 class ExternalBody(_Body):

@@ -104,7 +104,9 @@ class World:
         self._servers: list[asyncio.Server] = []
         self._epoch = 0
 
-    def route(self, port: int, *, state: str = "ready", instance_id: UUID | None = None, **limits: Any) -> UUID:
+    def route(
+        self, port: int, *, state: str = "ready", instance_id: UUID | None = None, scheme: str = "http", **limits: Any
+    ) -> UUID:
         """Tell the table of an instance of ``echo``."""
         self._epoch += 1
         instance_id = instance_id or uuid7()
@@ -117,7 +119,7 @@ class World:
                     "node_id": "n",
                     "host": "127.0.0.1",
                     "port": port,
-                    "base_url": f"http://127.0.0.1:{port}",
+                    "base_url": f"{scheme}://127.0.0.1:{port}",
                     "state": state,
                     "epoch": self._epoch,
                     "limits": Limits(**limits),

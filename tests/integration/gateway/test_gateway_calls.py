@@ -69,6 +69,16 @@ async def test_the_answers_connection_headers_stay_here_and_repeated_ones_pass(w
     assert got.headers.get("server") != "secret"
 
 
+async def test_a_grpc_service_called_over_http_says_how_it_is_called(world: World) -> None:
+    world.route(1, scheme="grpc")
+    got = await world.post()
+    assert got.status_code == 400
+    assert got.json()["type"].endswith(":speaks-grpc")
+    assert "/echo/<package.Service>/<Method>" in got.json()["detail"]
+    record = await world.record()
+    assert (record.status, record.error) == (400, "speaks-grpc")
+
+
 async def test_no_key_or_a_wrong_one_is_401_and_nothing_reaches_the_instance(world: World) -> None:
     upstream = await world.upstream(answering(answer()))
     async with httpx.AsyncClient(base_url=world.url) as client:

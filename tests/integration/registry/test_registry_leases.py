@@ -37,6 +37,12 @@ async def test_a_thousand_at_once_over_nine_hundred_ports_get_each_port_once(reg
     assert {(one.detail, one.retry_after) for one in refused} == {("every port of 8100-8999 on node-1 is in use", 10)}
 
 
+async def test_a_grpc_services_address_says_so(registry: Registry) -> None:
+    made = await registry.register(protocol="grpc", health_path="/demo.Echo")
+    assert made.instance.base_url == f"grpc://127.0.0.1:{made.instance.port}"
+    assert (await registry.register()).instance.base_url.startswith("http://")
+
+
 async def test_a_full_range_is_said_so_and_a_freed_port_can_be_had_again(registry: Registry) -> None:
     made = [await registry.register() for _ in range(9)]
     with pytest.raises(PortRangeExhausted, match="8100-8109"):

@@ -138,7 +138,6 @@ def test_nothing_recognisable_lists_what_was_looked_for_and_found() -> None:
     ("files", "said"),
     [
         ({"algodock__yaml": "runtime: openai"}, "openai"),
-        ({"algodock__yaml": "protocol: grpc", "main__py": FASTAPI}, "grpc"),
     ],
 )
 def test_what_is_not_served_yet_is_said_so(files: dict[str, str], said: str) -> None:
@@ -158,6 +157,18 @@ def test_a_dockerfile_is_a_container(files: dict[str, str], command: list[str]) 
     found = plan(**files)
     assert (found.kind, found.runtime) == ("container", "docker")
     assert found.argv(Interpreters(), "127.0.0.1", 8100) == command
+
+
+def test_a_grpc_service_is_a_program_of_its_own() -> None:
+    server = "import grpc\nserver = grpc.server(None)\n"
+    assert plan(algodock__yaml="protocol: grpc", main__py=server).kind == "script"
+    assert plan(algodock__yaml="protocol: grpc\ncommand: [python, server.py]", server__py=server).kind == "command"
+
+
+@pytest.mark.parametrize(("file", "source"), [("main__py", FASTAPI), ("ai_algorithm__py", PREDICT)])
+def test_what_speaks_http_is_no_grpc_service(file: str, source: str) -> None:
+    with pytest.raises(ManifestInvalid, match=r"protocol: grpc, but .* speaks HTTP"):
+        plan(**{"algodock__yaml": "protocol: grpc", file: source})
 
 
 def test_a_dockerfile_beside_a_program_is_not_asked_for() -> None:

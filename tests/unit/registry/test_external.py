@@ -18,6 +18,7 @@ OWN = frozenset({("127.0.0.1", 8013), ("gateway.internal", 443)})
         ("https://models.example.com/v1/echo/", "https://models.example.com:443/v1/echo", 443),
         ("http://[2001:db8::1]:9000", "http://[2001:db8::1]:9000", 9000),
         ("http://127.0.0.1:9000", "http://127.0.0.1:9000", 9000),
+        ("grpc://10.0.0.5:9000/", "grpc://10.0.0.5:9000", 9000),
     ],
 )
 def test_a_base_url_is_taken_in_one_form(url: str, base_url: str, port: int) -> None:

@@ -49,6 +49,15 @@ async def test_a_connection_that_breaks_is_lost(pool: HttpPool) -> None:
     assert (failed.failure.kind, failed.failure.error.type) == (Kind.TRANSIENT, CONNECTION_LOST)
 
 
+async def test_a_task_for_a_grpc_service_fails_for_good_and_says_why(pool: HttpPool) -> None:
+    call = Call(uuid4(), 1, b"{}", "application/json", timeout_s=20, max_answer_bytes=LARGE)
+    with pytest.raises(CallFailed, match="gRPC") as failed:
+        await HttpInstances(pool).predict("grpc://127.0.0.1:1", call)
+    assert (failed.value.failure.kind, failed.value.sent) == (Kind.PERMANENT, False)
+    assert "speaks gRPC" in failed.value.failure.error.message
+    assert await HttpInstances(pool).cancel("grpc://127.0.0.1:1", uuid4()) == "stopped"
+
+
 async def test_an_answer_that_finds_no_room_here_is_no_lost_connection(
     pool: HttpPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

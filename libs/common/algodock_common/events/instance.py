@@ -31,7 +31,9 @@ class InstanceChanged(EventData):
     node_id: str
     host: str
     port: int = Field(ge=1, le=65535)
-    base_url: str = Field(description="http://host:port, with a path for services that run elsewhere")
+    base_url: str = Field(
+        description="http://host:port, with a path for what runs elsewhere; grpc://host:port speaks gRPC"
+    )
     release_id: UUID | None = Field(default=None, description="none: registered by itself")
     commit: str = ""
     config_version: int | None = Field(default=None, description="of its release's configuration")

@@ -87,12 +87,12 @@ class Instance:
 
 
 class Route:
-    """All instances of one algorithm, and the limits that its service is held to.
+    """All instances of one algorithm, the limits that its service is held to, and whether it speaks gRPC.
 
     The object stays the same while the algorithm has instances, so a router may keep a counter by it.
     """
 
-    __slots__ = ("_turn", "algorithm", "algorithm_id", "instances", "limits", "ready")
+    __slots__ = ("_turn", "algorithm", "algorithm_id", "instances", "limits", "ready", "speaks_grpc")
 
     def __init__(self, algorithm: str, algorithm_id: UUID) -> None:
         """Make an empty route."""
@@ -101,6 +101,7 @@ class Route:
         self.instances: dict[UUID, Instance] = {}
         self.ready: tuple[Instance, ...] = ()
         self.limits = Limits()
+        self.speaks_grpc = False
         self._turn = 0
 
     def arrange(self) -> None:
@@ -110,6 +111,7 @@ class Route:
         if newest is not None:
             self.limits = newest.limits
             self.algorithm_id = newest.algorithm_id
+            self.speaks_grpc = newest.base_url.startswith("grpc://")
 
     @property
     def concurrency(self) -> int | None:

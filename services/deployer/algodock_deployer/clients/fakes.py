@@ -165,7 +165,9 @@ class FakeRegistry:
             raise Conflict(f"port {request.pinned_port} is taken")
         port = request.pinned_port or _free_port(request.host)
         instance_id = uuid7()
-        made = Lease(instance_id, request.host, port, f"http://{request.host}:{port}", f"token-{instance_id.hex}")
+        made = Lease(
+            instance_id, request.host, port, f"{request.protocol}://{request.host}:{port}", f"token-{instance_id.hex}"
+        )
         self.leases[made.instance_id], self.places[made.instance_id] = request, made
         self.states[made.instance_id] = ("starting", self.epoch)
         return made

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import httpx
 import psutil
 
+from algodock_common.grpc_health import GRPC, GrpcHealth, ask_grpc_health
 from algodock_deployer.domain.samples import Reply
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ SAID = 500
 
 @dataclass(frozen=True)
 class Answer:
-    """What a health check got: a status, or why there was none."""
+    """What a health check got: a status, or why there was none.
+
+    A gRPC service's is told by the status that stands for it in HTTP, with its own words in ``detail``.
+    """
 
     status: int | None
     detail: str = ""
@@ -34,6 +38,16 @@ class Answer:
     def healthy(self) -> bool:
         """Return whether the instance says that it can serve."""
         return self.status is not None and self.status < 400  # noqa: PLR2004  # HTTP's line between yes and no
+
+    @property
+    def missing(self) -> bool:
+        """Return whether the program answers and does not know the question."""
+        return self.status is not None and 400 <= self.status < 500  # noqa: PLR2004  # HTTP's client errors
+
+    @property
+    def said(self) -> str:
+        """Return the answer in words."""
+        return self.detail or f"answered {self.status}"
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,7 @@ class Prober(Protocol):
 
 
 class HttpProber:
-    """``Prober`` over HTTP and ``/proc``."""
+    """``Prober`` over HTTP, gRPC's health protocol and ``/proc``."""
 
     def __init__(self) -> None:
         """Nothing is sent; proxies of the environment are not used."""
@@ -76,7 +90,9 @@ class HttpProber:
         await self._http.aclose()
 
     async def ask(self, url: str, *, timeout_s: float = 2) -> Answer:
-        """Ask a health path once."""
+        """Ask a health path once, or by ``grpc.health.v1``."""
+        if url.startswith(f"{GRPC}://"):
+            return _from_grpc(await ask_grpc_health(url, timeout_s=timeout_s))
         try:
             async with asyncio.timeout(timeout_s), self._http.stream("GET", url) as response:
                 return Answer(response.status_code)
@@ -125,6 +141,12 @@ class HttpProber:
     async def listeners(self, pid: int) -> Sequence[Listener] | None:
         """Return what the process and its children listen on, None where that cannot be seen."""
         return await asyncio.to_thread(_listeners, pid)
+
+
+def _from_grpc(health: GrpcHealth) -> Answer:
+    if not health.answered:
+        return Answer(None, health.said)
+    return Answer(200 if health.well else 404 if health.missing else 503, health.said)
 
 
 def _reply(status: int, took_ms: float, content_type: str, content: bytes) -> Reply:

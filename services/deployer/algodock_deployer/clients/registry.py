@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from uuid import UUID
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class LeaseRequest:
     limits: Limits
     health_path: str
     sends_heartbeats: bool
+    protocol: Literal["http", "grpc"] = "http"
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class HttpRegistry:
             "limits": request.limits.model_dump(mode="json"),
             "health_path": request.health_path,
             "sends_heartbeats": request.sends_heartbeats,
+            "protocol": request.protocol,
         }
         made = await self._client.post("/internal/instances", json=body)
         return Lease(UUID(made["instance_id"]), made["host"], int(made["port"]), made["base_url"], made["token"])

@@ -23,6 +23,7 @@ _FOREIGN_APPS = frozenset(
     {"flask", "bottle", "django", "dash", "gradio", "streamlit", "tornado", "cherrypy", "pyramid"}
 )
 _SDK_MODULE = "algodock_sdk"
+_HTTP_KINDS = frozenset({"asgi", "sdk"})
 
 
 def detect(source: Source) -> Plan:
@@ -33,9 +34,15 @@ def detect(source: Source) -> Plan:
             knows; the detail says which, where, and what was looked for.
     """
     manifest = parse_manifest(source.read(MANIFEST)) if source.has(MANIFEST) else Manifest()
-    if manifest.protocol == "grpc":
-        msg = "protocol: grpc is not served by this platform yet"
-        raise NotSupported(msg)
+    plan = _plan(source, manifest)
+    if manifest.protocol == "grpc" and plan.kind in _HTTP_KINDS:
+        what = "an ai_algorithm.py" if plan.kind == "sdk" else f"the ASGI application {plan.target}"
+        msg = f"{MANIFEST} says protocol: grpc, but {what} speaks HTTP; name the gRPC server with command or entry"
+        raise ManifestInvalid(msg)
+    return plan
+
+
+def _plan(source: Source, manifest: Manifest) -> Plan:
     if manifest.runtime == "docker":
         if not source.has("Dockerfile"):
             raise EntryNotFound(f"{MANIFEST} says runtime: docker, and there is no Dockerfile")

@@ -15,6 +15,7 @@ __all__ = ["MANIFEST", "Manifest", "ModelFile", "Resources", "parse_manifest", "
 
 MANIFEST = "algodock.yaml"
 MAX_BYTES = 64 * 1024
+_HEALTH = "/health"
 _UNITS = {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}
 _QUANTITY = re.compile(r"^(\d+(?:\.\d+)?)\s*([kMG]|[KMGT]i)?$")
 _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
@@ -89,7 +90,7 @@ class Manifest(_Strict):
     entry: str | None = None
     command: list[str] | None = Field(default=None, min_length=1)
     protocol: Literal["http", "grpc"] = "http"
-    health: str = Field(default="/health", pattern=r"^/[^\s]*$")
+    health: str = Field(default=_HEALTH, pattern=r"^/[^\s]*$")
     port: int | None = Field(default=None, ge=1024, le=65535)
     strategy: Literal["blue-green", "recreate"] = "blue-green"
     instances: int = Field(default=1, ge=1, le=64)
@@ -127,6 +128,19 @@ class Manifest(_Strict):
             msg = "a pinned port serves one instance"
             raise ValueError(msg)
         return self
+
+    @property
+    def health_path(self) -> str:
+        """Return what is asked for health: a path, or a gRPC service's ``/`` and the name that it checks, if any."""
+        return "/" if self.protocol == "grpc" and self.health == _HEALTH else self.health
+
+    @property
+    def health_question(self) -> str:
+        """Return the question for its health in words, for those who read why it failed."""
+        if self.protocol == "http":
+            return f"GET {self.health}"
+        name = self.health_path.strip("/")
+        return f"grpc.health.v1 Check of {name}" if name else "grpc.health.v1 Check"
 
     def limits(self) -> Limits:
         """Return what the routers hold the service to."""

@@ -41,7 +41,9 @@ async def publish_documents(context: Context, service_id: UUID, release_id: UUID
             ]  # fmt: skip
         if not instances:
             return
-        schema_key = await _store_schema(context, instances[0].base_url, release_id)
+        schema_key = None
+        if plan.manifest.protocol == "http":
+            schema_key = await _store_schema(context, instances[0].base_url, release_id)
         folder = context.folders.code(instances[0].algorithm, release_id)
         samples_key = await _store_samples(context, folder, plan.manifest.samples, release_id)
     except AlgoDockError as error:

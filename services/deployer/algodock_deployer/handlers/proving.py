@@ -41,6 +41,9 @@ async def prove(context: Context, progress: Progress, prepared: Prepared, instan
     if not found:
         return
     async with progress.step("samples", "checking"):
+        if prepared.plan.manifest.protocol == "grpc":
+            progress.note(f"{len(found)} shown, none is run: samples are calls over HTTP")
+            return
         samples = await asyncio.to_thread(_checked, found, files)
         pid = await must_run(context, instance, 0)
         openapi = await _openapi(context, instance)

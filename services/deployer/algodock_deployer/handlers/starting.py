@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from algodock_deployer.clients.registry import Lease
+    from algodock_deployer.domain.manifest import Manifest
     from algodock_deployer.handlers.building import Prepared
     from algodock_deployer.handlers.context import Context
     from algodock_deployer.handlers.progress import Progress
@@ -58,8 +59,8 @@ async def start_instances(
                                 within_s=context.tuning.patience_s)  # fmt: skip
             failpoints.reach("deploy.started")
         async with progress.step("probe", "checking"):
-            url = prepared.plan.manifest.health
-            await asyncio.gather(*(_wait_healthy(context, instance, url) for instance in started))
+            manifest = prepared.plan.manifest
+            await asyncio.gather(*(_wait_healthy(context, instance, manifest) for instance in started))
     except BaseException:
         await asyncio.shield(abandon(context, started))
         raise
@@ -99,8 +100,9 @@ async def _lease(context: Context, progress: Progress, prepared: Prepared, start
         index=index,
         pinned_port=manifest.port,
         limits=manifest.limits(),
-        health_path=manifest.health,
+        health_path=manifest.health_path,
         sends_heartbeats=prepared.plan.sends_heartbeats and not in_container(context, prepared.plan, service.name),
+        protocol=manifest.protocol,
     )
     lease = await patiently(lambda: context.registry.lease(request), within_s=context.tuning.patience_s)
     failpoints.reach("deploy.leased")
@@ -203,33 +205,30 @@ def write_config(context: Context, ports: dict[str, int] | None = None) -> None:
         write_whole(config / "ports.py", ports_module(ports or {}))
 
 
-async def _wait_healthy(context: Context, instance: Instance, health: str) -> None:
+async def _wait_healthy(context: Context, instance: Instance, manifest: Manifest) -> None:
     """Probe until the instance answers as healthy; notice at once when it exits."""
     clock = asyncio.get_running_loop()
-    begun = clock.time()
+    begun, question = clock.time(), manifest.health_question
     looked_at = refused_since = 0.0
     pid = 0
     while True:
         now = clock.time()
         if now - looked_at >= LOOK_EVERY_S or (pid and not _exists(pid)):
             pid, looked_at = await must_run(context, instance, pid), now
-        answer = await context.prober.ask(f"{instance.base_url}{health}")
+        answer = await context.prober.ask(f"{instance.base_url}{manifest.health_path}")
         if answer.healthy and await _is_its_own(context, instance, pid):
             await must_run(context, instance, pid)
             return
-        refused = answer.status is not None and 400 <= answer.status < 500  # noqa: PLR2004  # HTTP's client errors
-        refused_since = (refused_since or now) if refused else 0.0
+        refused_since = (refused_since or now) if answer.missing else 0.0
         if refused_since and now - refused_since > REFUSED_GRACE_S:
-            raise ProgramFailed(
-                f"GET {health} answers {answer.status}; the program needs such a route, or `health:` another"
-            )
+            what = "such a route" if manifest.protocol == "http" else "that service"
+            raise ProgramFailed(f"{question}: {answer.said}; the program needs {what}, or `health:` another")
         if now - begun > ELSEWHERE_GRACE_S and answer.status is None:
             await _not_elsewhere(context, instance, pid)
         if now - begun > context.tuning.start_timeout_s:
-            said = f"it answered {answer.status}" if answer.status else answer.detail
             wrote = last_words(context, instance)
             raise ProgramFailed(
-                f"not healthy within {context.tuning.start_timeout_s:.0f} s: GET {health}: {said}"
+                f"not healthy within {context.tuning.start_timeout_s:.0f} s: {question}: {answer.said}"
                 + (f"\n{wrote}" if wrote else "")
             )
         await asyncio.sleep(PROBE_EVERY_S)

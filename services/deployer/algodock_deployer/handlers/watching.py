@@ -43,8 +43,10 @@ async def watch_health(context: Context) -> None:
 async def _look(context: Context, one: Instance, places: asyncio.Semaphore) -> None:
     manifest = context.vitals.plans[one.release_id].manifest
     async with places:
-        answer = await context.prober.ask(f"{one.base_url}{manifest.health}", timeout_s=context.tuning.health_timeout_s)
-    said = f"GET {manifest.health}: " + (f"answered {answer.status}" if answer.status else answer.detail)
+        answer = await context.prober.ask(
+            f"{one.base_url}{manifest.health_path}", timeout_s=context.tuning.health_timeout_s
+        )
+    said = f"{manifest.health_question}: {answer.said}"
     context.vitals.note(
         one, well=answer.healthy, said=said, now=asyncio.get_running_loop().time(),
         patience_s=manifest.timeout, start_s=context.tuning.start_timeout_s,

@@ -48,11 +48,11 @@ async def _ailment(context: Context, release: Release, instance: Instance) -> st
     if instance.exits >= MANY_EXITS:
         return f"{instance.exits} exits in a row, the last one because {instance.why}"
     if instance.reported == "silent" and instance.pid and release.plan is not None:
-        health = Plan.model_validate(release.plan).manifest.health
-        answer = await context.prober.ask(f"{instance.base_url}{health}", timeout_s=context.tuning.health_timeout_s)
+        manifest = Plan.model_validate(release.plan).manifest
+        url = f"{instance.base_url}{manifest.health_path}"
+        answer = await context.prober.ask(url, timeout_s=context.tuning.health_timeout_s)
         if not answer.healthy:
-            said = f"it answered {answer.status}" if answer.status else answer.detail
-            return f"it fails its probes: GET {health}: {said}"
+            return f"it fails its probes: {manifest.health_question}: {answer.said}"
     return ""
 
 

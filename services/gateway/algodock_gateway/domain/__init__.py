@@ -14,6 +14,7 @@ from algodock_gateway.domain.errors import (
     RunsElsewhere,
     ServiceUnknown,
     SlotsUnknown,
+    SpeaksGrpc,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "RunsElsewhere",
     "ServiceUnknown",
     "SlotsUnknown",
+    "SpeaksGrpc",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from algodock_common.errors import (
+    BadRequest,
     Conflict,
     Forbidden,
     NotFound,
@@ -33,6 +34,7 @@ __all__ = [
     "RotatedTooOften",
     "RunsElsewhere",
     "ServiceUnknown",
+    "SpeaksGrpc",
     "TooManyWatchers",
 ]
 
@@ -73,6 +75,19 @@ class ServiceUnknown(NotFound):
     def __init__(self, name: str) -> None:
         """Name it."""
         super().__init__(f"Nothing of {name[:63]!r} was deployed yet.")
+
+
+class SpeaksGrpc(BadRequest):
+    """The algorithm is a gRPC service, and the call came over HTTP."""
+
+    code = "speaks-grpc"
+
+    def __init__(self, name: str) -> None:
+        """Say how it is called."""
+        super().__init__(
+            f"{name!r} speaks gRPC and cannot be called over HTTP. Call /{name}/<package.Service>/<Method> at the gRPC "
+            "edge, by default port 6006."
+        )
 
 
 class NotTheOwner(Forbidden):

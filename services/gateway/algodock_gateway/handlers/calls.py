@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
 from algodock_gateway.clients.upstream import CallerGone, CannotConnect
-from algodock_gateway.domain import AlgorithmUnknown, NoInstance
+from algodock_gateway.domain import AlgorithmUnknown, NoInstance, SpeaksGrpc
 from algodock_gateway.domain.gate import Gate
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ class CallDesk:
         return self._gates.values()
 
     def known_route(self, algorithm: str) -> Route | None:
-        """Return the route of an algorithm if a ready instance of it is known here."""
+        """Return the route of an algorithm if a ready instance of it is known here that speaks HTTP."""
         route = self.table.route(algorithm)
-        return route if route is not None and route.ready else None
+        return route if route is not None and route.ready and not route.speaks_grpc else None
 
     async def route(self, algorithm: str) -> Route:
         """Return the route of an algorithm that has a ready instance; one that sleeps is woken and waited for.
@@ -71,6 +71,7 @@ class CallDesk:
         Raises:
             AlgorithmUnknown: there is no such algorithm.
             NoInstance: there is, and nothing of it is ready.
+            SpeaksGrpc: there is, and it cannot be called over HTTP.
         """
         route = self.known_route(algorithm)
         if route is not None:
@@ -80,11 +81,18 @@ class CallDesk:
         await self._routes.refresh_if_older(STALE_S)
         route = self.known_route(algorithm)
         if route is None:
+            self._check_protocol(algorithm)
             await self._waking.wait(algorithm)
             route = self.known_route(algorithm)
         if route is None:
+            self._check_protocol(algorithm)
             raise NoInstance(algorithm)
         return route
+
+    def _check_protocol(self, algorithm: str) -> None:
+        known = self.table.route(algorithm)
+        if known is not None and known.ready and known.speaks_grpc:
+            raise SpeaksGrpc(algorithm)
 
     def slot(self, route: Route) -> Gate | None:
         """Take a slot of the service if one is free; ``Gate.leave`` gives it back."""

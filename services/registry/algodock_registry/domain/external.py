@@ -31,7 +31,7 @@ class ExternalAddress:
         inside through the gateway, or the gateway itself without end.
 
         Raises:
-            InvalidInput: it is no http(s) URL, has credentials, a query or a fragment, or leads to
+            InvalidInput: it is no http(s) or grpc URL, has credentials, a query or a fragment, or leads to
                 the platform itself or to link-local addresses (where clouds keep their secrets).
         """
         try:
@@ -40,8 +40,10 @@ class ExternalAddress:
         except ValueError as error:
             raise InvalidInput(f"{url!r} is no URL: {error}") from error
         host = (parts.hostname or "").rstrip(".")
-        if parts.scheme not in {"http", "https"} or not host:
-            raise InvalidInput(f"{url!r} is no http:// or https:// URL with a host")
+        if parts.scheme not in {"http", "https", "grpc"} or not host:
+            raise InvalidInput(f"{url!r} is no http:// or https:// URL with a host, nor grpc:// with one")
+        if parts.scheme == "grpc" and (not port or parts.path.strip("/")):
+            raise InvalidInput(f"{url!r}: the URL of a gRPC service is grpc://host:port")
         if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
             msg = "the URL of a service has no user, password, query or fragment"
             raise InvalidInput(msg)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from algodock_common.identifiers import uuid7
 from algodock_common.observability import current_traceparent
@@ -38,6 +38,7 @@ class NewInstance:
     limits: Limits
     health_path: str
     sends_heartbeats: bool
+    protocol: Literal["http", "grpc"] = "http"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ async def register(context: Context, new: NewInstance) -> Registered:
             node_id=new.node_id,
             host=new.host,
             port=port,
-            base_url=f"http://{f'[{new.host}]' if ':' in new.host else new.host}:{port}",
+            base_url=f"{new.protocol}://{f'[{new.host}]' if ':' in new.host else new.host}:{port}",
             health_path=new.health_path,
             sends_heartbeats=new.sends_heartbeats,
             weight=1,

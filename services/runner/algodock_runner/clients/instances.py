@@ -100,6 +100,11 @@ class HttpInstances:
 
     async def predict(self, base_url: str, call: Call) -> Answer:
         """Call it; the trace goes along."""
+        if base_url.startswith("grpc://"):
+            reason = task_error(
+                "SpeaksGrpc", "the algorithm speaks gRPC: it takes calls at the gRPC edge, and no tasks"
+            )
+            raise CallFailed(Failure(Kind.PERMANENT, reason), sent=False)
         url = f"{base_url}/predict"
         with span("POST /predict", kind="client", http__request__method="POST", url__full=url) as handle:
             try:
@@ -153,6 +158,8 @@ class HttpInstances:
 
     async def cancel(self, base_url: str, task_id: UUID) -> CancelAnswer:
         """Ask it."""
+        if base_url.startswith("grpc://"):
+            return "stopped"  # nothing was ever begun there
         timeout = aiohttp.ClientTimeout(total=CANCEL_S, sock_connect=CONNECT_S)
         try:
             async with self._pool.session.post(
