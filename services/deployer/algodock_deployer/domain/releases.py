@@ -45,14 +45,14 @@ MOVES: dict[ReleaseState, frozenset[ReleaseState]] = {
     "queued": frozenset({"building", "superseded", "failed"}),
     "building": frozenset({"building", "starting", "failed", "superseded"}),
     "starting": frozenset({"building", "starting", "checking", "failed", "superseded"}),
-    "checking": frozenset({"building", "checking", "live", "failed", "superseded"}),
+    "checking": frozenset({"building", "starting", "checking", "live", "failed", "superseded"}),
     "live": frozenset({"live", "draining"}),
     "draining": frozenset({"draining", "kept", "live"}),
     "kept": frozenset({"kept", "live"}),
     "failed": frozenset(),
     "superseded": frozenset(),
 }
-"""A release that is started again (restart, rollback) stays what it is until its new instances serve."""
+"""Of several instances each is started and checked; what is started again (restart, rollback) stays what it is."""
 
 
 def assess(instances: Sequence[Instance]) -> tuple[ServiceStatus, Health, str]:

@@ -10,9 +10,10 @@ from algodock_deployer.clients.samples import read_samples, with_files
 from algodock_deployer.domain.errors import ProgramFailed, SampleFailed
 from algodock_deployer.domain.samples import Sample, judge, sample_of
 from algodock_deployer.handlers.last_words import last_words
-from algodock_deployer.handlers.starting import PROBE_EVERY_S, must_run
+from algodock_deployer.handlers.starting import PROBE_EVERY_S, abandon, must_run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from algodock_deployer.domain.releases import Instance
@@ -20,10 +21,19 @@ if TYPE_CHECKING:
     from algodock_deployer.handlers.context import Context
     from algodock_deployer.handlers.progress import Progress
 
-__all__ = ["prove"]
+__all__ = ["pass_gate", "prove"]
 
 EXIT_S = 1.0
 """How long a broken connection may come before its program's exit is seen."""
+
+
+async def pass_gate(context: Context, progress: Progress, prepared: Prepared, instances: Sequence[Instance]) -> None:
+    """Prove that the new release does its work; when it does not, nothing of it is left."""
+    try:
+        await prove(context, progress, prepared, instances[0])
+    except BaseException:
+        await asyncio.shield(abandon(context, instances))
+        raise
 
 
 async def prove(context: Context, progress: Progress, prepared: Prepared, instance: Instance) -> None:

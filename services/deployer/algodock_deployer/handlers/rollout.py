@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -15,15 +14,14 @@ from algodock_deployer.handlers.attempts import Superseded
 from algodock_deployer.handlers.building import prepare
 from algodock_deployer.handlers.draining import drain_all, start_drains
 from algodock_deployer.handlers.progress import Progress, passes, patiently
-from algodock_deployer.handlers.proving import prove
+from algodock_deployer.handlers.proving import pass_gate
+from algodock_deployer.handlers.rolling import roll
 from algodock_deployer.handlers.starting import abandon, start_instances
 from algodock_deployer.handlers.switching import switch
 from algodock_deployer.repository import Instances, Releases, Services, Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from algodock_deployer.domain.releases import Instance, Release, Service
+    from algodock_deployer.domain.releases import Release, Service
     from algodock_deployer.handlers.building import Prepared
     from algodock_deployer.handlers.context import Context
 
@@ -62,7 +60,7 @@ async def deploy(context: Context, service: Service, release: Release) -> None:
 
 
 async def roll_out(context: Context, progress: Progress) -> None:
-    """Prepare, start, prove and switch; what recreates is stopped first, and brought back if the new one fails.
+    """Prepare, start, prove and switch, one by one; what recreates is stopped first, and brought back after a failure.
 
     Raises:
         AlgoDockError: why not; nothing of the try is left.
@@ -76,30 +74,39 @@ async def roll_out(context: Context, progress: Progress) -> None:
         async with progress.step("stop-old", "starting"):
             await stop_serving(context, progress.service.id, desired="running")
             await drain_all(context, progress.service.id)
+    if progress.service.serving and not recreated and await _any_lives(context, progress.service.id):
+        await roll(context, progress, prepared)
+    else:
+        await _begin(context, progress, prepared, recreated=recreated)
+    await start_drains(context)
+
+
+async def _begin(context: Context, progress: Progress, prepared: Prepared, *, recreated: bool) -> None:
+    """Start all instances together where none serves, and switch."""
     try:
         instances = await start_instances(context, progress, prepared)
-        await _pass_gate(context, progress, prepared, instances)
+        await pass_gate(context, progress, prepared, instances)
     except AlgoDockError:
         if recreated:
             await _bring_back(context, progress)
         raise
     context.attempts.seal(progress.service.id)
     await switch(context, progress, prepared, instances)
-    await start_drains(context)
+
+
+async def _any_lives(context: Context, service_id: UUID) -> bool:
+    """Return whether something serves that could be replaced one by one; after a reboot nothing may."""
+    async with context.database.read() as session:
+        serving = [one for one in await Instances(session).of_service(service_id) if one.phase == "serving"]
+    if not serving:
+        return False
+    seen = await patiently(context.processes.look_all, within_s=context.tuning.patience_s)
+    return any(one.program in seen and seen[one.program].alive for one in serving)
 
 
 def took_place(commit: str) -> str:
     """Return what is said of a release that made room for a newer commit."""
     return f"commit {commit[:12]} took its place"
-
-
-async def _pass_gate(context: Context, progress: Progress, prepared: Prepared, instances: Sequence[Instance]) -> None:
-    """Prove that the new release does its work; when it does not, nothing of it is left."""
-    try:
-        await prove(context, progress, prepared, instances[0])
-    except BaseException:
-        await asyncio.shield(abandon(context, instances))
-        raise
 
 
 async def stop_serving(context: Context, service_id: UUID, *, desired: str) -> None:
@@ -186,7 +193,8 @@ async def _failed(context: Context, progress: Progress, detail: str) -> None:
             return
         if not service.serving:
             service = await services.update(service.id, status="failed", message=reason)
-        tx.emit(changed(service, progress.release))
+        serving = [one.id for one in await Instances(tx.session).of_service(service.id) if one.phase == "serving"]
+        tx.emit(changed(service, progress.release, instances=serving))  # the registry ends its other ones
     log.info("release_failed", algorithm=progress.service.name, release=str(progress.release.id), reason=reason)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from algodock_deployer.handlers.context import Context
     from algodock_deployer.handlers.progress import Progress
 
-__all__ = ["PROBE_EVERY_S", "abandon", "must_run", "start_instances", "write_config"]
+__all__ = ["PROBE_EVERY_S", "abandon", "must_run", "start_instances", "wait_healthy", "write_config"]
 
 PROBE_EVERY_S = 0.05
 LOOK_EVERY_S = 0.5
@@ -60,7 +60,7 @@ async def start_instances(
             failpoints.reach("deploy.started")
         async with progress.step("probe", "checking"):
             manifest = prepared.plan.manifest
-            await asyncio.gather(*(_wait_healthy(context, instance, manifest) for instance in started))
+            await asyncio.gather(*(wait_healthy(context, instance, manifest) for instance in started))
     except BaseException:
         await asyncio.shield(abandon(context, started))
         raise
@@ -205,8 +205,12 @@ def write_config(context: Context, ports: dict[str, int] | None = None) -> None:
         write_whole(config / "ports.py", ports_module(ports or {}))
 
 
-async def _wait_healthy(context: Context, instance: Instance, manifest: Manifest) -> None:
-    """Probe until the instance answers as healthy; notice at once when it exits."""
+async def wait_healthy(context: Context, instance: Instance, manifest: Manifest) -> None:
+    """Probe until the instance answers as healthy; notice at once when it exits.
+
+    Raises:
+        ProgramFailed: it exited, never became healthy, or listens on another port.
+    """
     clock = asyncio.get_running_loop()
     begun, question = clock.time(), manifest.health_question
     looked_at = refused_since = 0.0
