@@ -16,9 +16,12 @@ from algodock_deployer.clients.cgroups import Cgroups
 from algodock_deployer.clients.confinement import KernelConfinement
 from algodock_deployer.clients.docker import DockerDriver
 from algodock_deployer.clients.docker_engine import SOCKET, DockerImages, Engine
+from algodock_deployer.clients.downloads import Downloads
 from algodock_deployer.clients.drivers import ChosenDrivers
 from algodock_deployer.clients.environments import UvEnvironments
 from algodock_deployer.clients.local import LocalDriver
+from algodock_deployer.clients.model_cache import ModelCache
+from algodock_deployer.clients.model_hubs import Hubs, modelscope_endpoint
 from algodock_deployer.clients.node import NodeEnvironments
 from algodock_deployer.clients.probes import HttpProber
 from algodock_deployer.clients.registry import HttpRegistry
@@ -64,6 +67,15 @@ def create_app(settings: Settings) -> FastAPI:
         min_free_bytes=own.deployer_min_free_bytes,
         timeout_s=own.deployer_build_timeout,
     )
+    hubs = own.hf_endpoint, modelscope_endpoint(own.modelscope_domain)
+    downloads = Downloads(hubs, min_free_bytes=own.deployer_min_free_bytes)
+    models = ModelCache(
+        folders.models,
+        store=store,
+        downloads=downloads,
+        hubs=Hubs(downloads, hf=hubs[0], modelscope=hubs[1]),
+        min_free_bytes=own.deployer_min_free_bytes,
+    )
     modes, docker = settings.modes(), settings.docker_url()
     engine = Engine(docker or f"unix://{SOCKET}")
     processes = ChosenDrivers(
@@ -82,6 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
         processes=processes,
         environments=environments,
         node=NodeEnvironments(environments),
+        models=models,
         prober=prober,
         registry=HttpRegistry(registry),
         routers=RedisRouters(redis),

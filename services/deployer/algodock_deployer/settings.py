@@ -20,7 +20,7 @@ __all__ = ["DeployerSettings", "Settings"]
 
 
 class DeployerSettings(BaseSettings):
-    """``SERVICE_ROOT_DIR``, ``SUPERVISOR_CONFIG_DIR``, ``UV`` and ``DEPLOYER_*``; times in seconds."""
+    """``SERVICE_ROOT_DIR``, ``SUPERVISOR_CONFIG_DIR``, ``UV``, the hubs' and ``DEPLOYER_*``; times in seconds."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
@@ -48,6 +48,8 @@ class DeployerSettings(BaseSettings):
     deployer_max_processes: int = Field(default=512, ge=16, description="processes and threads of one instance")
     deployer_max_file_bytes: int = Field(default=8 * 2**30, ge=2**20, description="of one file that a program writes")
     deployer_cgroups: bool = Field(default=True, description="hold instances by control groups, where there are some")
+    hf_endpoint: str = Field(default="https://huggingface.co", description="the hub of hf:// models, or its mirror")
+    modelscope_domain: str = Field(default="", description="ModelScope's host, or a mirror's URL; default: its own")
     deployer_sandbox_uid: int = Field(default=61_200, ge=1000, description="the builder's; services' come after it")
 
 

@@ -28,8 +28,11 @@ from algodock_common.settings import DatabaseSettings
 from algodock_common.testing import FakeObjectStore
 from algodock_deployer import handlers
 from algodock_deployer.clients.confinement import Confinement, Unconfined
+from algodock_deployer.clients.downloads import Downloads
 from algodock_deployer.clients.environments import UvEnvironments
 from algodock_deployer.clients.fakes import FakeRegistry, FakeRouters
+from algodock_deployer.clients.model_cache import ModelCache
+from algodock_deployer.clients.model_hubs import Hubs
 from algodock_deployer.clients.node import NodeEnvironments
 from algodock_deployer.clients.probes import HttpProber
 from algodock_deployer.clients.sandbox import Sandbox
@@ -273,12 +276,15 @@ def make(database: Database, root: Path, environments_root: Path, uv: str) -> Ma
         environments = UvEnvironments(
             environments_root, uv=uv, store=store, sandbox=sandbox, sdk=SdkPackage.installed()
         )
+        downloads = Downloads()
+        models = ModelCache(folders.models, store=store, downloads=downloads, hubs=Hubs(downloads))
         processes = SupervisorDriver(
             folders.algorithms, folders.algorithms / "programs", folders.logs / "supervisord.log"
         )
         context = Context(
             database=database, store=store, processes=processes, environments=environments,
-            node=NodeEnvironments(environments), prober=prober, registry=registry, routers=routers, sandbox=sandbox,
+            node=NodeEnvironments(environments), models=models, prober=prober, registry=registry, routers=routers,
+            sandbox=sandbox,
             tools=run_tool, folders=folders, node_id=f"node-{root.name}", tuning=tuning or QUICK,
             confinement=confinement or Unconfined(),
         )  # fmt: skip

@@ -210,6 +210,7 @@ def test_a_broken_package_json_is_said_so(text: str) -> None:
 
 def test_a_plan_survives_being_kept() -> None:
     found = plan(
-        algodock__yaml="models: [{path: m/x.onnx, from: 's3://m/x.onnx'}]\nresources: {memory: 1Gi}\n", main__py=FASTAPI
+        algodock__yaml="models: [{path: m/x.onnx, from: 's3://models/x.onnx'}]\nresources: {memory: 1Gi}\n",
+        main__py=FASTAPI,
     )
     assert Plan.model_validate(found.model_dump(mode="json", by_alias=True)) == found

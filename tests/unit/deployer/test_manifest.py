@@ -6,6 +6,7 @@ import pytest
 
 from algodock_deployer.domain.errors import ManifestInvalid
 from algodock_deployer.domain.manifest import Manifest, parse_manifest
+from algodock_deployer.domain.model_sources import HubModel, Link, StoreObject, parse_source
 
 
 def test_an_empty_manifest_means_the_defaults() -> None:
@@ -68,7 +69,19 @@ samples: samples/
         ("resources: {memory: lots}", "no size"),
         ("samples: ../..", "no path inside"),
         ("models: [{path: /etc/x, from: 's3://a/b'}]", "no path inside"),
-        ("models: [{path: x, from: 'file:///etc/passwd'}]", "from"),
+        ("models: [{path: x, from: 'file:///etc/passwd'}]", "models.0.from: 'file:///etc/passwd' is none of s3://"),
+        ("models: [{path: x, from: 's3://bundles/other/1.tar.gz'}]", "from nowhere else in the object store"),
+        ("models: [{path: x, from: 's3://models/../bundles/x'}]", "from nowhere else in the object store"),
+        ("models: [{path: x, from: 's3://models//x'}]", "from nowhere else in the object store"),
+        ("models: [{path: x, from: 's3://models/'}]", "from nowhere else in the object store"),
+        ("models: [{path: x, from: 'https://host/x'}]", "needs its sha256"),
+        (f"models: [{{path: x, from: 'https://me:pw@host/x', sha256: {'a' * 64}}}]", "no user or password"),
+        (f"models: [{{path: x, from: 'https://', sha256: {'a' * 64}}}]", "has no host"),
+        ("models: [{path: x, from: 'hf://owner'}]", "is no hf://owner/name"),
+        ("models: [{path: x, from: 'hf://owner/name@../x'}]", "is no hf://owner/name"),
+        ("models: [{path: x, from: 'hf://owner/name/../../x'}]", "no path inside"),
+        (f"models: [{{path: x, from: 'hf://owner/name', sha256: {'a' * 64}}}]", "that of one file"),
+        ("models: [{path: a, from: 's3://models/a'}, {path: a/b, from: 's3://models/b'}]", "place of another model"),
         ("- a list", "must be a mapping"),
         ("a: [1\nb: 2", "YAMLError: .* line 2"),
         ("!!python/object/apply:os.system [id]", "YAMLError"),
@@ -82,3 +95,17 @@ def test_what_is_wrong_is_said_by_its_key(text: str, said: str) -> None:
 def test_a_huge_manifest_is_not_read() -> None:
     with pytest.raises(ManifestInvalid, match="larger than"):
         parse_manifest(b"#" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("s3://models/a/b.onnx", StoreObject("models/a/b.onnx")),
+        ("https://example.com:8443/x?y=1", Link("https://example.com:8443/x?y=1")),
+        ("hf://owner/na.me", HubModel("hf", "owner/na.me", "main")),
+        ("hf://owner/name@v1/onnx/model.onnx", HubModel("hf", "owner/name", "v1", "onnx/model.onnx")),
+        ("modelscope://owner/name/model.bin", HubModel("modelscope", "owner/name", "master", "model.bin")),
+    ],
+)
+def test_a_models_source_is_read_as_its_own_kind(text: str, found: object) -> None:
+    assert parse_source(text) == found

@@ -6,11 +6,16 @@ from algodock_common.errors import AlgoDockError, Conflict, NotFound
 
 __all__ = [
     "CommandRefused",
+    "DiskFull",
     "EngineRefused",
     "EntryNotFound",
     "GroupExists",
     "GroupNotFound",
     "ManifestInvalid",
+    "ModelDamaged",
+    "ModelNotFound",
+    "ModelRefused",
+    "ModelSourceAway",
     "NotSupported",
     "ProgramFailed",
     "ReleaseFailure",
@@ -53,6 +58,26 @@ class NotSupported(ReleaseFailure):
 
 class StepFailed(ReleaseFailure):
     """A tool that a step runs (uv, npm, the manifest's build command) ended with an error."""
+
+
+class DiskFull(ReleaseFailure):
+    """There is not enough room for what the release needs; its detail says how much is missing and where."""
+
+
+class ModelNotFound(ReleaseFailure):
+    """A model of the manifest is not where it says."""
+
+
+class ModelRefused(ReleaseFailure):
+    """A model may not be fetched: its server wants a login, or its address is none that models may come from."""
+
+
+class ModelDamaged(ReleaseFailure):
+    """A model has another checksum or size than the manifest or the hub says."""
+
+
+class ModelSourceAway(ReleaseFailure):
+    """The server or hub that has a model cannot be reached, or fails again and again."""
 
 
 class ProgramFailed(ReleaseFailure):

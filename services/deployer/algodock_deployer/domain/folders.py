@@ -28,6 +28,11 @@ class Folders:
         return self.data / "environments"
 
     @property
+    def models(self) -> Path:
+        """Return the machine's shared cache of models."""
+        return self.data / "models"
+
+    @property
     def algorithms(self) -> Path:
         """Return where the algorithms' supervisord has its files."""
         return self.data / "algorithms"
@@ -62,6 +67,10 @@ class Folders:
     def code(self, name: str, release_id: UUID) -> Path:
         """Return where a release's source is unpacked; its programs work there."""
         return self.release(name, release_id) / "code"
+
+    def model_notes(self, name: str, release_id: UUID) -> Path:
+        """Return the file that says which cached models a release stands on."""
+        return self.release(name, release_id) / "models.json"
 
     def token(self, name: str, release_id: UUID, program: str) -> Path:
         """Return the file with an instance's own token."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from algodock_common.events.release import Limits
 from algodock_common.identifiers import AlgorithmName
 from algodock_deployer.domain.errors import ManifestInvalid
+from algodock_deployer.domain.model_sources import HubModel, Link, ModelSource, parse_source, relative_path
 
 __all__ = ["MANIFEST", "Manifest", "ModelFile", "Resources", "parse_manifest", "relative_path"]
 
@@ -22,22 +23,6 @@ _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
 RESERVED = frozenset(
     {"HOST", "PORT", "SERVICE_HOST", "SERVICE_PORT", "HOME", "TMPDIR", "LD_PRELOAD", "LD_LIBRARY_PATH"}
 )
-
-
-def relative_path(value: str) -> str:
-    """Return ``value`` as a path inside the release.
-
-    Raises:
-        ValueError: it is absolute, leaves the release, or holds what no path of a release holds.
-    """
-    parts = value.removesuffix("/").split("/")
-    if not value or value.startswith("/") or "\\" in value or any(p in {"", ".", ".."} for p in parts):
-        msg = f"{value!r} is no path inside the repository"
-        raise ValueError(msg)
-    if any(ord(character) < 32 for character in value):  # noqa: PLR2004  # control characters
-        msg = f"{value!r} holds a control character"
-        raise ValueError(msg)
-    return "/".join(parts)
 
 
 def _bytes(value: object) -> object:
@@ -71,13 +56,36 @@ class Resources(_Strict):
 
 
 class ModelFile(_Strict):
-    """A file that comes from the object store into the release."""
+    """A file, or a hub's whole repository as a folder, that lies at ``path`` in the release."""
 
     path: str
-    source: str = Field(alias="from", pattern=r"^s3://[^/]+/.+")
+    source: str = Field(alias="from")
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
 
     _path = field_validator("path")(relative_path)
+
+    def check(self) -> None:
+        """See to it that the file can be fetched and pinned.
+
+        Raises:
+            ValueError: not from there, or not without a checksum.
+        """
+        found = self.place
+        if isinstance(found, Link) and self.sha256 is None:
+            msg = "a model from a URL needs its sha256: what a server hands out may change"
+            raise ValueError(msg)
+        if isinstance(found, HubModel) and not found.file and self.sha256 is not None:
+            msg = "sha256 is that of one file; pin a whole repository by @<commit>"
+            raise ValueError(msg)
+
+    @property
+    def place(self) -> ModelSource:
+        """Return where it comes from.
+
+        Raises:
+            ValueError: from nowhere that models are read from.
+        """
+        return parse_source(self.source)
 
 
 class Manifest(_Strict):
@@ -183,7 +191,23 @@ def parse_manifest(content: bytes) -> Manifest:
         msg = f"{MANIFEST} must be a mapping of keys to values"
         raise ManifestInvalid(msg)
     try:
-        return Manifest.model_validate(document)
+        manifest = Manifest.model_validate(document)
     except ValidationError as error:
         msg = f"{MANIFEST}: {_said(error)}"
         raise ManifestInvalid(msg) from error
+    _check_models(manifest.models)
+    return manifest
+
+
+def _check_models(models: list[ModelFile]) -> None:
+    """Check what only a new manifest must keep to: plans that were kept are read without it."""
+    paths = [f"{one.path}/" for one in models]
+    for number, model in enumerate(models):
+        try:
+            model.check()
+        except ValueError as error:
+            msg = f"{MANIFEST}: models.{number}.from: {error}"
+            raise ManifestInvalid(msg) from error
+        if any(paths[number].startswith(other) for at, other in enumerate(paths) if at != number):
+            msg = f"{MANIFEST}: models.{number}.path: {model.path} lies in the place of another model"
+            raise ManifestInvalid(msg)

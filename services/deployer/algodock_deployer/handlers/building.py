@@ -1,9 +1,8 @@
-"""From a bundle to something that can be started: fetch, detect, environment, the manifest's own build."""
+"""From a bundle to something that can be started: fetch, detect, models, environment, the manifest's own build."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -17,11 +16,11 @@ from algodock_deployer.domain.detection import detect
 from algodock_deployer.domain.errors import SourceRefused, StepFailed
 from algodock_deployer.domain.plan import Interpreters, Plan
 from algodock_deployer.handlers.containers import build_image, check_container
+from algodock_deployer.handlers.models import fetch_models
 from algodock_deployer.handlers.progress import patiently
 from algodock_deployer.repository import Releases
 
 if TYPE_CHECKING:
-    from algodock_deployer.domain.manifest import ModelFile
     from algodock_deployer.handlers.context import Context
     from algodock_deployer.handlers.progress import Progress
 
@@ -55,7 +54,9 @@ async def prepare(context: Context, progress: Progress) -> Prepared:
         plan = await asyncio.to_thread(detect, source)
         progress.note(f"{plan.kind} {plan.target or ' '.join(plan.command)}".rstrip())
         check_container(context, plan, release.algorithm)
-        await _fetch_models(context, progress, plan.manifest.models)
+    if plan.manifest.models:
+        async with progress.step("models", "building"):
+            await fetch_models(context, progress, plan)
     async with progress.step("environment", "building"):
         prepared = await _environment(context, progress, plan)
     if plan.manifest.build:
@@ -91,26 +92,6 @@ def _check_room(folder: Path, wanted: int) -> None:
     if free < wanted:
         msg = f"only {free // 2**20} MiB are free below {folder}; a release wants {wanted // 2**20}"
         raise StepFailed(msg)
-
-
-async def _fetch_models(context: Context, progress: Progress, models: list[ModelFile]) -> None:
-    """Bring the manifest's model files from the object store into the release."""
-    code = context.folders.code(progress.release.algorithm, progress.release.id)
-    for model in models:
-        path = code / model.path
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            key = model.source.removeprefix("s3://")
-            await patiently(lambda key=key, path=path: context.store.get_file(key, path),  # type: ignore[misc]
-                            within_s=context.tuning.patience_s)  # fmt: skip
-        if model.sha256 and await asyncio.to_thread(_digest, path) != model.sha256:
-            path.unlink()
-            raise SourceRefused(f"{model.source} has another sha256 than the manifest says")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 async def _environment(context: Context, progress: Progress, plan: Plan) -> Prepared:
@@ -163,6 +144,7 @@ def _owner(context: Context, progress: Progress, plan: Plan, programs: Interpret
         progress.service.number,
         folder,
         context.folders.environments,
+        *([context.folders.models] if plan.manifest.models else []),
         *(Path(p) for p in (programs.python, programs.node) if p),
     )
     if uid is not None:

@@ -11,6 +11,7 @@ import structlog
 
 from algodock_common.errors import AlgoDockError
 from algodock_deployer.domain.containers import image_tag
+from algodock_deployer.handlers.models import clean_models
 from algodock_deployer.repository import Instances, Releases, Services, Timeline
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ async def clean(context: Context) -> None:
         used = set(await Releases(session).environments_in_use())
     await asyncio.to_thread(_clean_environments, context.folders.environments, used)
     await asyncio.to_thread(_clean_build_logs, context.folders.build_logs)
+    await clean_models(context)
 
 
 async def _clean_release(context: Context, name: str, release_id: UUID) -> None:

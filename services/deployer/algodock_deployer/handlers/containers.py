@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from algodock_deployer.domain.containers import INSIDE, image_tag
 from algodock_deployer.domain.errors import ManifestInvalid, NotSupported
+from algodock_deployer.handlers.models import model_places
 from algodock_deployer.handlers.progress import patiently
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def contained(context: Context, prepared: Prepared, instance: Instance, spec: Pr
         return replace(spec, image=image, environment=environment, uid=None)
     places = [spec.folder, folders.config, folders.import_path, folders.environments / "pythons"]
     places += [path.parent for path in prepared.paths]
+    places += model_places(folders, instance.algorithm, instance.release_id)
     return replace(
         spec,
         image=context.tuning.docker_image,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from algodock_common.storage import ObjectStore
     from algodock_deployer.clients.docker_engine import ImageBuilder
     from algodock_deployer.clients.environments import EnvironmentBuilder
+    from algodock_deployer.clients.model_cache import Models
     from algodock_deployer.clients.node import NodeBuilder
     from algodock_deployer.clients.probes import Prober
     from algodock_deployer.clients.processes import ProcessDriver
@@ -160,6 +161,7 @@ class Context:
     processes: ProcessDriver
     environments: EnvironmentBuilder
     node: NodeBuilder
+    models: Models
     prober: Prober
     registry: Registry
     routers: Routers

@@ -1,0 +1,395 @@
+"""Models: fetched once from object stores, servers and hubs, kept whole, and refused where they must not come from."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from algodock_common.testing import FakeObjectStore
+from algodock_deployer.clients.downloads import Downloads
+from algodock_deployer.clients.model_cache import ModelCache
+from algodock_deployer.clients.model_hubs import Hubs, modelscope_endpoint
+from algodock_deployer.domain.errors import (
+    DiskFull,
+    ModelDamaged,
+    ModelNotFound,
+    ModelRefused,
+    ModelSourceAway,
+    SourceRefused,
+)
+from algodock_deployer.domain.model_sources import HubModel, Link, StoreObject
+from algodock_deployer.handlers.models import _put
+
+if TYPE_CHECKING:
+    from algodock_deployer.domain.model_sources import ModelSource
+
+CONTENT = os.urandom(3 * 2**20)
+COMMITS = ("c" * 40, "d" * 40)
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@dataclass
+class Origin:
+    """A server with files, and a hub by the URLs that Hugging Face and ModelScope document."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    asked: list[tuple[str, str, str]] = field(default_factory=list)
+    breaks: int = 0
+    status: int = 0
+    at: int = 0
+    cdn: str = ""
+    base: str = ""
+    odd_path: str = ""
+
+    def application(self) -> web.Application:
+        application = web.Application()
+        application.router.add_get("/away", self.redirect)
+        application.router.add_get("/files/{path:.+}", self.file)
+        application.router.add_get("/{owner}/{name}/resolve/{revision}/{path:.+}", self.resolve)
+        application.router.add_get("/api/models/{owner}/{name}/revision/{revision}", self.revision)
+        application.router.add_get("/api/models/{owner}/{name}/tree/{revision}", self.tree)
+        application.router.add_get("/api/v1/models/{owner}/{name}/repo/files", self.modelscope_files)
+        application.router.add_get("/api/v1/models/{owner}/{name}/repo", self.modelscope_file)
+        return application
+
+    @property
+    def commit(self) -> str:
+        return COMMITS[self.at]
+
+    def fetched(self, path: str) -> list[str]:
+        """Return the ranges that were asked of a file."""
+        return [ranges for method, asked, ranges in self.asked if method == "GET" and asked.endswith(path)]
+
+    async def redirect(self, request: web.Request) -> web.StreamResponse:
+        raise web.HTTPFound(request.query.get("to", "/away"))
+
+    async def file(self, request: web.Request) -> web.StreamResponse:
+        return await self.send(request, request.match_info["path"])
+
+    async def send(self, request: web.Request, path: str) -> web.StreamResponse:
+        self.asked.append((request.method, request.path, request.headers.get("range", "")))
+        if self.status:
+            return web.Response(status=self.status)
+        if path not in self.files:
+            return web.Response(status=404)
+        content = self.files[path]
+        ranges = request.http_range
+        start = ranges.start or 0
+        response = web.StreamResponse(status=206 if start else 200)
+        response.content_length = len(content) - start
+        await response.prepare(request)
+        if self.breaks and request.method == "GET":
+            self.breaks -= 1
+            await response.write(content[start : start + 2**20])
+            if request.transport is not None:
+                request.transport.close()
+            return response
+        if request.method == "GET":
+            await response.write(content[start:])
+        return response
+
+    async def resolve(self, request: web.Request) -> web.StreamResponse:
+        path, revision = request.match_info["path"], request.match_info["revision"]
+        if self.status or path not in self.files or revision not in {"main", *COMMITS}:
+            return web.Response(status=self.status or 404)
+        headers = {"X-Repo-Commit": self.commit if revision == "main" else revision}
+        if not self.cdn:
+            return await self.send(request, path)
+        headers |= {"X-Linked-Etag": f'"{sha256(self.files[path])}"', "X-Linked-Size": str(len(self.files[path]))}
+        self.asked.append((request.method, request.path, ""))
+        raise web.HTTPFound(f"{self.cdn}/files/{path}", headers=headers)
+
+    async def revision(self, _: web.Request) -> web.StreamResponse:
+        return web.json_response({"sha": self.commit}) if not self.status else web.Response(status=self.status)
+
+    async def tree(self, request: web.Request) -> web.StreamResponse:
+        entries = [
+            {"type": "directory", "path": "onnx", "oid": "0", "size": 0},
+            *(
+                {"type": "file", "path": path, "size": len(content), "oid": "1" * 40,
+                 **({"lfs": {"oid": sha256(content), "size": len(content)}} if len(content) > 2**20 else {})}
+                for path, content in self.files.items()
+            ),
+            *([{"type": "file", "path": self.odd_path, "size": 1, "oid": "1" * 40}] if self.odd_path else []),
+        ]  # fmt: skip
+        half, rest = entries[:2], entries[2:]
+        if "cursor" in request.query:
+            return web.json_response(rest)
+        link = f'<{self.base}{request.path}?recursive=true&cursor=x>; rel="next"'
+        return web.json_response(half, headers={"Link": link})
+
+    async def modelscope_files(self, request: web.Request) -> web.StreamResponse:
+        if request.query["Revision"] != "master" or request.query["Recursive"] != "true":
+            return web.Response(status=404)
+        files = [
+            {"Path": path, "Name": path.rpartition("/")[2], "Type": "blob", "Size": len(content),
+             "Sha256": sha256(content), "Revision": self.commit}
+            for path, content in self.files.items()
+        ]  # fmt: skip
+        return web.json_response({"Code": 200, "Data": {"Files": [{"Path": "onnx", "Type": "tree"}, *files]}})
+
+    async def modelscope_file(self, request: web.Request) -> web.StreamResponse:
+        return await self.send(request, request.query["FilePath"])
+
+
+@dataclass
+class Machine:
+    """Caches on one folder, as several deployers would have them."""
+
+    root: Path
+    origin: Origin
+    store: FakeObjectStore = field(default_factory=FakeObjectStore)
+    trusted: tuple[str, ...] = ()
+
+    def cache(self, *, min_free: int = 0) -> ModelCache:
+        downloads = Downloads(self.trusted, min_free_bytes=min_free, pause_s=0.01)
+        hubs = Hubs(downloads, hf=self.origin.base, modelscope=self.origin.base)
+        return ModelCache(self.root, store=self.store, downloads=downloads, hubs=hubs, min_free_bytes=min_free)
+
+    def link(self, path: str = "x.bin", content: bytes = CONTENT) -> tuple[Link, str]:
+        self.origin.files.setdefault(path, content)
+        return Link(f"{self.origin.base}/files/{path}"), sha256(content)
+
+    @property
+    def left(self) -> list[Path]:
+        """Return what a fetch that failed left behind, but for its lock."""
+        return [path for part in ("blobs", "trees", "known", "partial") for path in (self.root / part).glob("*")]
+
+
+@pytest.fixture
+async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
+    origin = Origin()
+    async with TestServer(origin.application()) as server:
+        origin.base = str(server.make_url("")).rstrip("/")
+        yield Machine(tmp_path / "models", origin, trusted=(origin.base,))
+
+
+async def test_a_model_is_fetched_once_whoever_wants_it(machine: Machine) -> None:
+    source, digest = machine.link()
+    one, other = machine.cache(), machine.cache()
+    kept = await asyncio.gather(*(cache.keep(source, digest) for cache in (one, other, one)))
+    assert len(machine.origin.fetched("x.bin")) == 1
+    assert sorted(each.fetched for each in kept) == [0, 0, len(CONTENT)]
+    (place,) = {each.place for each in kept}
+    assert place.read_bytes() == CONTENT
+    assert place.name == digest
+    assert place.stat().st_mode & 0o777 == 0o444
+    assert (machine.root / "blobs").stat().st_mode & 0o777 == 0o711, "who does not know its name does not find it"
+
+
+async def test_an_interrupted_download_goes_on_where_it_stopped(machine: Machine) -> None:
+    source, digest = machine.link()
+    machine.origin.breaks = 2
+    kept = await machine.cache().keep(source, digest)
+    assert kept.place.read_bytes() == CONTENT
+    first, *later = machine.origin.fetched("x.bin")
+    assert first == ""
+    assert later
+    assert all(ranges.startswith("bytes=") for ranges in later)
+
+
+async def test_a_part_that_a_crash_damaged_is_fetched_anew(machine: Machine) -> None:
+    source, digest = machine.link()
+    cache = machine.cache()
+    (machine.root / "partial").mkdir(parents=True)
+    (machine.root / "partial" / digest).write_bytes(b"x" * 1000)
+    kept = await cache.keep(source, digest)
+    assert kept.place.read_bytes() == CONTENT
+    assert machine.origin.fetched("x.bin") == ["bytes=1000-", ""]
+
+
+async def test_another_checksum_is_refused_and_leaves_nothing(machine: Machine) -> None:
+    source, _ = machine.link()
+    with pytest.raises(ModelDamaged, match=f"has the sha256 {sha256(CONTENT)}, and should have {'a' * 64}"):
+        await machine.cache().keep(source, "a" * 64)
+    assert not machine.left
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "said"),
+    [
+        (404, ModelNotFound, "is not there"),
+        (403, ModelRefused, "a licence to accept"),
+        (503, ModelSourceAway, "answered 503. Is its server up"),
+    ],
+)
+async def test_what_a_server_will_not_give_is_said(
+    machine: Machine, status: int, error: type[Exception], said: str
+) -> None:
+    source, digest = machine.link()
+    machine.origin.status = status
+    with pytest.raises(error, match=said):
+        await machine.cache().keep(source, digest)
+    assert not machine.left
+
+
+async def test_a_server_that_is_away_is_said(machine: Machine) -> None:
+    machine.trusted = ("http://127.0.0.1:9",)
+    with pytest.raises(ModelSourceAway, match=r"http://127.0.0.1:9/x cannot be fetched: .* does this machine reach it"):
+        await machine.cache().keep(Link("http://127.0.0.1:9/x"), "a" * 64)
+
+
+INSIDE = ("127.0.0.1", "localhost", "[::1]", "169.254.169.254", "0.0.0.0", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]")  # noqa: S104  # asked for, not bound
+
+
+@pytest.mark.parametrize("host", INSIDE)
+async def test_nothing_comes_from_the_machines_own_addresses(machine: Machine, host: str) -> None:
+    machine.link()
+    machine.trusted = ()
+    port = machine.origin.base.rpartition(":")[2]
+    with pytest.raises(ModelRefused, match="do not come from this machine's own addresses"):
+        await machine.cache().keep(Link(f"http://{host}:{port}/files/x.bin"), sha256(CONTENT))
+    assert not machine.origin.asked
+
+
+async def test_a_redirect_is_checked_like_the_url_itself(machine: Machine) -> None:
+    machine.link()
+    port = machine.origin.base.rpartition(":")[2]
+    for to, said in ((f"http://localhost:{port}/files/x.bin", "own addresses"), ("file:///etc/passwd", "no http"),
+                     ("/away?to=/away", "more than 5 times")):  # fmt: skip
+        with pytest.raises(ModelRefused, match=said):
+            await machine.cache().keep(Link(f"{machine.origin.base}/away?to={to}"), sha256(CONTENT))
+    kept = await machine.cache().keep(Link(f"{machine.origin.base}/away?to=/files/x.bin"), sha256(CONTENT))
+    assert kept.place.read_bytes() == CONTENT
+
+
+async def test_a_model_that_does_not_fit_is_not_begun(machine: Machine) -> None:
+    source, digest = machine.link()
+    await machine.store.put("models/x.bin", CONTENT)
+    with pytest.raises(DiskFull, match=r"MiB are free below .*models"):
+        await machine.cache(min_free=2**60).keep(source, digest)
+    with pytest.raises(DiskFull, match=r"s3://models/x.bin wants 3 MiB"):
+        await machine.cache(min_free=2**60).keep(StoreObject("models/x.bin"), None)
+    assert not machine.left
+    assert not machine.origin.asked
+
+
+async def test_an_object_is_fetched_once_until_it_is_another(machine: Machine) -> None:
+    cache, source = machine.cache(), StoreObject("models/x.bin")
+    with pytest.raises(ModelNotFound, match=r"there is no s3://models/x.bin in the platform's object store"):
+        await cache.keep(source, None)
+    await machine.store.put("models/x.bin", CONTENT)
+    first, again = await cache.keep(source, None), await cache.keep(source, None)
+    assert (first.fetched, again.fetched, again.place) == (len(CONTENT), 0, first.place)
+    await machine.store.put("models/x.bin", b"newer")
+    newer = await cache.keep(source, None)
+    assert newer.place.read_bytes() == b"newer"
+    assert first.place.read_bytes() == CONTENT, "the release before stands on it"
+    with pytest.raises(ModelDamaged):
+        await cache.keep(source, sha256(CONTENT + b"x"))
+
+
+async def test_a_hubs_file_is_pinned_to_its_commit_and_comes_from_where_the_hub_says(machine: Machine) -> None:
+    cdn = Origin({"onnx/model.bin": CONTENT})
+    async with TestServer(cdn.application()) as server:
+        machine.origin.files["onnx/model.bin"] = CONTENT
+        machine.origin.cdn = str(server.make_url("")).rstrip("/")
+        machine.trusted += (machine.origin.cdn,)
+        source = HubModel("hf", "owner/name", "main", "onnx/model.bin")
+        kept = await machine.cache().keep(source, None)
+        again = await machine.cache().keep(source, None)
+    assert (kept.place.name, kept.fetched, again.fetched) == (sha256(CONTENT), len(CONTENT), 0)
+    assert ("GET", f"/owner/name/resolve/{COMMITS[0]}/onnx/model.bin", "") in machine.origin.asked
+    assert len(cdn.fetched("model.bin")) == 1
+
+
+async def test_a_hubs_repository_is_a_folder_that_shares_its_files(machine: Machine) -> None:
+    machine.origin.files = {"config.json": b"{}", "onnx/model.bin": CONTENT}
+    source = HubModel("hf", "owner/name", "main")
+    first = await machine.cache().keep(source, None)
+    assert (first.place / "config.json").read_bytes() == b"{}"
+    assert (first.place / "onnx" / "model.bin").read_bytes() == CONTENT
+    assert {path.name for path in first.blobs} == {sha256(b"{}"), sha256(CONTENT)}
+    again = await machine.cache().keep(source, None)
+    assert (again.place, again.fetched) == (first.place, 0)
+    machine.origin.files["config.json"], machine.origin.at = b"{ }", 1
+    newer = await machine.cache().keep(source, None)
+    assert newer.fetched == 3
+    assert newer.place != first.place
+    assert (newer.place / "onnx" / "model.bin").resolve() == (first.place / "onnx" / "model.bin").resolve()
+
+
+async def test_modelscope_is_read_by_its_own_urls(machine: Machine) -> None:
+    machine.origin.files = {"config.json": b"{}", "onnx/model.bin": CONTENT}
+    one = await machine.cache().keep(HubModel("modelscope", "owner/name", "master", "onnx/model.bin"), None)
+    assert one.place.read_bytes() == CONTENT
+    whole = await machine.cache().keep(HubModel("modelscope", "owner/name", "master"), None)
+    assert (whole.place / "config.json").read_bytes() == b"{}"
+    assert whole.fetched == 2
+    with pytest.raises(ModelNotFound, match=r"modelscope://owner/name@master has no nothing.bin"):
+        await machine.cache().keep(HubModel("modelscope", "owner/name", "master", "nothing.bin"), None)
+    assert modelscope_endpoint("") == "https://www.modelscope.cn"
+    assert modelscope_endpoint("mirror.example.com") == "https://mirror.example.com"
+
+
+@pytest.mark.parametrize(("status", "error"), [(404, ModelNotFound), (401, ModelRefused), (500, ModelSourceAway)])
+@pytest.mark.parametrize("file", ["", "x.bin"])
+async def test_a_hub_that_will_not_is_said(machine: Machine, status: int, error: type[Exception], file: str) -> None:
+    machine.origin.files["x.bin"], machine.origin.status = CONTENT, status
+    with pytest.raises(error, match="owner/name"):
+        await machine.cache().keep(HubModel("hf", "owner/name", "main", file), None)
+
+
+@pytest.mark.parametrize("path", ["../../evil", "/etc/evil", "a/../../b", "a\\b"])
+async def test_a_hub_that_names_a_path_outside_is_refused(machine: Machine, path: str) -> None:
+    machine.origin.files["config.json"], machine.origin.odd_path = b"{}", path
+    with pytest.raises(ModelDamaged, match="would leave its folder"):
+        await machine.cache().keep(HubModel("hf", "owner/name", "main"), None)
+
+
+async def test_what_no_release_stands_on_goes_after_a_day(machine: Machine) -> None:
+    cache = machine.cache()
+    kept = {}
+    for name in ("used", "young", "old"):
+        content = name.encode()
+        kept[name] = (await cache.keep(*machine.link(name, content))).place
+    for name in ("used", "old"):
+        os.utime(kept[name], (time.time() - 90_000,) * 2)
+    assert list(cache.clean([kept["used"].name])) == [kept["old"].name]
+    assert kept["used"].exists()
+    assert kept["young"].exists()
+    assert cache.present([kept["used"], kept["young"]])
+    assert not cache.present([kept["used"], kept["old"]])
+
+
+def test_a_model_takes_the_place_of_a_stand_in_and_follows_no_link_of_a_build(tmp_path: Path) -> None:
+    code, place, outside = tmp_path / "code", tmp_path / "blob", tmp_path / "outside"
+    place.write_bytes(b"model")
+    for folder in (code / "real", code / "models", outside):
+        folder.mkdir(parents=True)
+    (code / "models" / "x.bin").write_text("version https://git-lfs.github.com/spec/v1")
+    for _ in range(2):
+        _put(code, "models/x.bin", place, copies=False)
+        assert (code / "models" / "x.bin").read_bytes() == b"model"
+    _put(code, "models/copy.bin", place, copies=True)
+    assert not (code / "models" / "copy.bin").is_symlink()
+    (code / "evil").symlink_to(outside)
+    for path, said in (("evil/x.bin", "something else at evil/x.bin"), ("real", "something else at real"),
+                       ("models/x.bin/y", "something else at models/x.bin/y")):  # fmt: skip
+        with pytest.raises(SourceRefused, match=said):
+            _put(code, path, place, copies=False)
+    assert not list(outside.iterdir())
+
+
+async def test_every_kind_of_source_has_its_way(machine: Machine) -> None:
+    machine.origin.files["x.bin"] = CONTENT
+    await machine.store.put("models/x.bin", CONTENT)
+    sources: list[tuple[ModelSource, str | None]] = [
+        machine.link(), (StoreObject("models/x.bin"), None), (HubModel("hf", "o/n", "main", "x.bin"), None),
+        (HubModel("modelscope", "o/n", "master", "x.bin"), sha256(CONTENT)),
+    ]  # fmt: skip
+    kept = [await machine.cache().keep(source, digest) for source, digest in sources]
+    assert len({each.place for each in kept}) == 1, "the same bytes are kept once, wherever they come from"
