@@ -127,6 +127,7 @@ def worker(settings: Settings) -> FastAPI:
     from algodock_runner.handlers.behind import Behind
     from algodock_runner.handlers.cancelling import Canceller
     from algodock_runner.handlers.deliver import CallbackSender
+    from algodock_runner.handlers.inputs import Inputs
     from algodock_runner.handlers.ledger import Ledger
     from algodock_runner.handlers.pool import Pool
     from algodock_runner.handlers.progress import Progress
@@ -157,7 +158,7 @@ def worker(settings: Settings) -> FastAPI:
         instances=HttpInstances(http),
         results=results,
         behind=behind,
-        store=store,
+        inputs=Inputs(db, store, max_bytes=settings.tasks.max_input_bytes),
         limits=settings.tasks,
         progress=progress,
     )

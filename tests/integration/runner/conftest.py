@@ -42,6 +42,7 @@ from algodock_runner.handlers.dead_letters import DeadLetters
 from algodock_runner.handlers.deliver import CallbackSender
 from algodock_runner.handlers.depth import QueueDepths
 from algodock_runner.handlers.inlet import Inlet
+from algodock_runner.handlers.inputs import Inputs
 from algodock_runner.handlers.ledger import Ledger
 from algodock_runner.handlers.look import Desk
 from algodock_runner.handlers.pool import Pool
@@ -228,7 +229,8 @@ class Platform:
         results = results or PlainResults(self.store)
         behind = Behind(self.db, results, limits=self.limits)
         ledger = Ledger(self.db, self.bell, behind, gateway_url=GATEWAY_URL, ended=lambda: None)
-        tools = Tools(self.table, HttpInstances(http), results, behind, self.store, self.limits, progress)
+        inputs = Inputs(self.db, self.store, max_bytes=self.limits.max_input_bytes)
+        tools = Tools(self.table, HttpInstances(http), results, behind, inputs, self.limits, progress)
         chosen = WorkerSettings.model_validate({"grace_s": 0.2} | settings)
         worker_id = f"w-{uuid7().hex[-4:]}"
         canceller = Canceller(

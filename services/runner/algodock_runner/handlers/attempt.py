@@ -8,7 +8,6 @@ cannot be read.
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +27,12 @@ from algodock_runner.repository.fence import End, GiveBack, Served
 
 if TYPE_CHECKING:
     from algodock_common.routing import Instance, RoutingTable
-    from algodock_common.storage import ObjectStore
     from algodock_runner.clients.answers import Answer
     from algodock_runner.clients.instances import Instances
     from algodock_runner.clients.results import Results
     from algodock_runner.domain.tasks import Claim
     from algodock_runner.handlers.behind import Behind
+    from algodock_runner.handlers.inputs import Inputs
     from algodock_runner.handlers.progress import Progress
     from algodock_runner.settings import TaskSettings
 
@@ -54,7 +53,7 @@ class Tools:
     instances: Instances
     results: Results
     behind: Behind
-    store: ObjectStore
+    inputs: Inputs
     limits: TaskSettings
     progress: Progress | None = None
 
@@ -108,7 +107,7 @@ class Attempt:
         claim, limits = self.claim, self._tools.limits
         timeout_s = claim.timeout_s or instance.limits.timeout_s
         left_s = self._left_s()
-        body = await self._body()
+        body = await self._tools.inputs.load(claim)
         progress = self._tools.progress
         sink = None if progress is None else progress.sink(claim.id, claim.attempt)
         try:
@@ -131,25 +130,6 @@ class Attempt:
                 sink.close()
             if isinstance(body, Path):
                 await asyncio.to_thread(body.unlink, missing_ok=True)
-
-    async def _body(self) -> bytes | Path:
-        """Return the input: from the row, or from the object store into a file that the caller removes."""
-        claim = self.claim
-        if claim.body_key is None:
-            return claim.body or b""
-        handle = await asyncio.to_thread(tempfile.NamedTemporaryFile, prefix="algodock-input-", delete=False)
-        handle.close()
-        path = Path(handle.name)
-        try:
-            await self._tools.store.get_file(claim.body_key, path)
-        except AlgoDockError as error:
-            await asyncio.to_thread(path.unlink, missing_ok=True)
-            kind = Kind.NOT_STARTED if error.retryable else Kind.PERMANENT
-            raise AttemptFailed(Failure(kind, task_error("InputUnreadable", error.detail))) from error
-        except asyncio.CancelledError:
-            path.unlink(missing_ok=True)  # noqa: ASYNC240  # a cancelled task waits for nothing more
-            raise
-        return path
 
     async def _store(self, answer: Answer) -> StoredResult:
         """Say where the result will be read from; what is not to be written behind is stored before.

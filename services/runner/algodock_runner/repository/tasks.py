@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from algodock_common.database import Transaction, Writer
     from algodock_common.events import TaskState
 
-__all__ = ["OWN_COLUMNS", "VIEW", "Filter", "find", "listed", "lock", "result_of"]
+__all__ = ["OWN_COLUMNS", "VIEW", "Filter", "find", "listed", "lock", "result_beside", "result_of"]
 
 ID_SKEW: Final = timedelta(hours=1)
 
@@ -41,12 +41,15 @@ FROM tasks t LEFT JOIN callbacks c ON c.task_id = t.id
 
 _FIND = sa.text(VIEW + "WHERE t.id = :id AND (CAST(:owner AS text) IS NULL OR t.owner = :owner)")
 
-_RESULT = sa.text("""
+_RESULT_COLUMNS = """
 SELECT state, result_key, result_content_type, result_bytes, result_inline, result_stored_at, error,
     result_removed_at, coalesce(result_expires_at <= result_removed_at, false) AS by_age
 FROM tasks
-WHERE id = :id AND (CAST(:owner AS text) IS NULL OR owner = :owner)
-""")
+"""
+
+_RESULT = sa.text(_RESULT_COLUMNS + "WHERE id = :id AND (CAST(:owner AS text) IS NULL OR owner = :owner)")
+
+_RESULT_BESIDE = sa.text(f"{_RESULT_COLUMNS} WHERE id = :id AND owner = (SELECT o.owner FROM tasks o WHERE o.id = :of)")  # noqa: S608
 
 _LOCK = sa.text("""
 SELECT state, attempt FROM tasks WHERE id = :id AND (CAST(:owner AS text) IS NULL OR owner = :owner) FOR UPDATE
@@ -112,9 +115,16 @@ def _id_at(moment: datetime) -> UUID:
 async def result_of(of: Writer, task_id: UUID, *, owner: str | None) -> Result | None:
     """Return where the result lies and how the task stands; None when there is no such task."""
     rows = await of.fetch(_RESULT, {"id": task_id, "owner": owner})
-    if not rows:
-        return None
-    row = rows[0]
+    return _result(rows[0]) if rows else None
+
+
+async def result_beside(db: Writer, task_id: UUID, *, of: UUID) -> Result | None:
+    """Return the same of a task that has the owner of another one, None when there is none."""
+    rows = await db.fetch(_RESULT_BESIDE, {"id": task_id, "of": of})
+    return _result(rows[0]) if rows else None
+
+
+def _result(row: Mapping[str, Any]) -> Result:
     stored = row["result_key"] and StoredResult(
         key=row["result_key"],
         content_type=row["result_content_type"],
