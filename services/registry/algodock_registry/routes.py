@@ -221,8 +221,8 @@ def _internal(context: handlers.Context) -> APIRouter:
         return RegisteredAnswer.of(await handlers.register(context, new))
 
     @router.delete("/internal/instances/{instance_id}", status_code=204, response_class=Response)
-    async def remove(instance_id: UUID) -> None:
-        await handlers.remove(context, instance_id)
+    async def remove(instance_id: UUID, *, blocked: Annotated[bool, Query()] = False) -> None:
+        await handlers.remove(context, instance_id, blocked=blocked)
 
     @router.get("/internal/instances")
     async def instances(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ import pytest
 
 from algodock_registry import handlers
 from algodock_registry.domain import PortRange, PortRangeExhausted, PortTaken
+from algodock_registry.repository import Ports
 
 if TYPE_CHECKING:
     from .conftest import Registry
@@ -55,6 +57,19 @@ async def test_a_port_just_freed_is_not_leased_again_at_once(registry: Registry)
     first = await registry.register()
     await handlers.remove(registry.context, first.instance.id)
     assert (await registry.register()).instance.port == first.instance.port + 1
+
+
+async def test_a_port_that_was_lost_to_another_program_is_leased_to_nobody_for_a_while(registry: Registry) -> None:
+    made = [await registry.register() for _ in range(9)]
+    await handlers.remove(registry.context, made[3].instance.id, blocked=True)
+    with pytest.raises(PortRangeExhausted):
+        await registry.register()
+    pinned = await registry.register(pinned_port=made[3].instance.port)
+    assert pinned.instance.port == made[3].instance.port, "who asks for it by number has it, when it is free"
+    await handlers.remove(registry.context, pinned.instance.id)
+    async with registry.context.database.transaction() as tx:
+        await Ports(tx.session).block("node-1", made[3].instance.port, timedelta(seconds=-1))
+    assert (await registry.register()).instance.port == made[3].instance.port, "and when the while is over, anybody"
 
 
 async def test_a_port_that_another_program_uses_is_passed_over(registry: Registry) -> None:

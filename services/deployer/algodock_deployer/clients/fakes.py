@@ -128,6 +128,7 @@ class FakeProber:
     answers: dict[str, Answer] = field(default_factory=dict)
     documents: dict[str, bytes] = field(default_factory=dict)
     bound: list[Listener] | None = None
+    held: dict[int, str] = field(default_factory=dict)
 
     async def ask(self, url: str, *, timeout_s: float = 2) -> Answer:  # noqa: ARG002  # the Protocol's
         """Answer for a path, whatever the port."""
@@ -146,16 +147,22 @@ class FakeProber:
         """Return what a test says is bound."""
         return self.bound
 
+    async def holder(self, host: str, port: int, *, token: str = "") -> str:  # noqa: ARG002  # the Protocol's
+        """Return whom a test says has the port."""
+        return self.held.get(port, "")
+
 
 @dataclass
 class FakeRegistry:
-    """Leases free ports of this machine; instances drain at an epoch when a test says so."""
+    """Leases free ports of this machine, ``next_ports`` first; instances drain at an epoch when a test says so."""
 
     leases: dict[UUID, LeaseRequest] = field(default_factory=dict)
     places: dict[UUID, Lease] = field(default_factory=dict)
     states: dict[UUID, tuple[str, int]] = field(default_factory=dict)
     epoch: int = 1
     error: Exception | None = None
+    blocked: list[int] = field(default_factory=list)
+    next_ports: list[int] = field(default_factory=list)
 
     async def lease(self, request: LeaseRequest) -> Lease:
         """Return a new instance on a port that nobody listens on."""
@@ -163,7 +170,7 @@ class FakeRegistry:
             raise self.error
         if request.pinned_port and any(place.port == request.pinned_port for place in self.places.values()):
             raise Conflict(f"port {request.pinned_port} is taken")
-        port = request.pinned_port or _free_port(request.host)
+        port = request.pinned_port or (self.next_ports.pop(0) if self.next_ports else _free_port(request.host))
         instance_id = uuid7()
         made = Lease(
             instance_id, request.host, port, f"{request.protocol}://{request.host}:{port}", f"token-{instance_id.hex}"
@@ -172,8 +179,10 @@ class FakeRegistry:
         self.states[made.instance_id] = ("starting", self.epoch)
         return made
 
-    async def release(self, instance_id: UUID) -> None:
+    async def release(self, instance_id: UUID, *, blocked: bool = False) -> None:
         """Forget an instance."""
+        if blocked and instance_id in self.places:
+            self.blocked.append(self.places[instance_id].port)
         for known in (self.leases, self.places, self.states):
             known.pop(instance_id, None)
 

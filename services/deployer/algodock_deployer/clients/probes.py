@@ -12,6 +12,7 @@ import httpx
 import psutil
 
 from algodock_common.grpc_health import GRPC, GrpcHealth, ask_grpc_health
+from algodock_deployer.clients.holders import holder_of
 from algodock_deployer.domain.samples import Reply
 
 if TYPE_CHECKING:
@@ -75,6 +76,13 @@ class Prober(Protocol):
 
     async def listeners(self, pid: int) -> Sequence[Listener] | None:
         """Return what the process and its children listen on, None where that cannot be seen."""
+        ...
+
+    async def holder(self, host: str, port: int, *, token: str = "") -> str:
+        """Return which program has a port of this machine, an empty string when none has.
+
+        One that carries ``token`` in its environment, an instance's own, does not count.
+        """
         ...
 
 
@@ -141,6 +149,10 @@ class HttpProber:
     async def listeners(self, pid: int) -> Sequence[Listener] | None:
         """Return what the process and its children listen on, None where that cannot be seen."""
         return await asyncio.to_thread(_listeners, pid)
+
+    async def holder(self, host: str, port: int, *, token: str = "") -> str:
+        """Return which program has a port of this machine."""
+        return await asyncio.to_thread(holder_of, host, port, token)
 
 
 def _from_grpc(health: GrpcHealth) -> Answer:

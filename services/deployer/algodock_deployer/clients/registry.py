@@ -66,8 +66,11 @@ class Registry(Protocol):
         """
         ...
 
-    async def release(self, instance_id: UUID) -> None:
-        """Free an instance's lease; one that is gone already is no error."""
+    async def release(self, instance_id: UUID, *, blocked: bool = False) -> None:
+        """Free an instance's lease; one that is gone already is no error.
+
+        With ``blocked`` another program uses its port, which is leased to nobody for a while.
+        """
         ...
 
     async def instances(self, algorithm: str, node_id: str) -> Sequence[Route]:
@@ -105,9 +108,9 @@ class HttpRegistry:
         made = await self._client.post("/internal/instances", json=body)
         return Lease(UUID(made["instance_id"]), made["host"], int(made["port"]), made["base_url"], made["token"])
 
-    async def release(self, instance_id: UUID) -> None:
+    async def release(self, instance_id: UUID, *, blocked: bool = False) -> None:
         """Free an instance's lease."""
-        await self._client.delete(f"/internal/instances/{instance_id}")
+        await self._client.delete(f"/internal/instances/{instance_id}", params={"blocked": blocked})
 
     async def instances(self, algorithm: str, node_id: str) -> Sequence[Route]:
         """Return the instances of an algorithm on a node."""

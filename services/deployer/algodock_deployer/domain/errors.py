@@ -17,6 +17,7 @@ __all__ = [
     "ModelRefused",
     "ModelSourceAway",
     "NotSupported",
+    "PortLost",
     "ProgramFailed",
     "ReleaseFailure",
     "ReleaseNotFound",
@@ -82,6 +83,10 @@ class ModelSourceAway(ReleaseFailure):
 
 class ProgramFailed(ReleaseFailure):
     """The program exited, never became healthy, or listens elsewhere."""
+
+
+class PortLost(ProgramFailed):
+    """Another program has the port that was leased for this one; it may run on another."""
 
 
 class SampleFailed(ReleaseFailure):

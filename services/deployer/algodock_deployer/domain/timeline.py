@@ -12,7 +12,7 @@ __all__ = ["DONE", "Entry", "Kind", "done"]
 Kind = Literal[
     "pushed", "superseded", "built", "probed", "switched", "failed",
     "started", "stopped", "restarted", "redeployed", "rolled back", "scaled", "removed",
-    "degraded", "recovered",
+    "degraded", "recovered", "port lost",
 ]  # fmt: skip
 
 DONE: dict[str, Kind] = {

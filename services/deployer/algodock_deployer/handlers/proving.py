@@ -10,7 +10,8 @@ from algodock_deployer.clients.samples import read_samples, with_files
 from algodock_deployer.domain.errors import ProgramFailed, SampleFailed
 from algodock_deployer.domain.samples import Sample, judge, sample_of
 from algodock_deployer.handlers.last_words import last_words
-from algodock_deployer.handlers.starting import PROBE_EVERY_S, abandon, must_run
+from algodock_deployer.handlers.probing import PROBE_EVERY_S, must_run
+from algodock_deployer.handlers.starting import abandon
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

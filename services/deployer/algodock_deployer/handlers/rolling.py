@@ -14,9 +14,10 @@ from algodock_deployer.domain.plan import limits_of
 from algodock_deployer.domain.releases import changed
 from algodock_deployer.handlers.building import prepare
 from algodock_deployer.handlers.draining import drain_all
+from algodock_deployer.handlers.probing import wait_healthy
 from algodock_deployer.handlers.progress import Progress
 from algodock_deployer.handlers.proving import prove
-from algodock_deployer.handlers.starting import abandon, start_instances, wait_healthy
+from algodock_deployer.handlers.starting import abandon, start_instances
 from algodock_deployer.handlers.switching import switch
 from algodock_deployer.repository import Instances, Releases, Services, Timeline
 

@@ -3,38 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from pathlib import Path
+import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import structlog
+
 from algodock_common import failpoints
-from algodock_deployer.clients.files import link, write_whole
+from algodock_common.errors import AlgoDockError
+from algodock_deployer.clients.files import write_whole
 from algodock_deployer.clients.registry import LeaseRequest
-from algodock_deployer.clients.tools import PATH
-from algodock_deployer.domain.errors import ProgramFailed
-from algodock_deployer.domain.programs import ProgramSpec, common_module, ports_module, program_name
+from algodock_deployer.domain.errors import EngineRefused, PortLost, ProgramFailed
+from algodock_deployer.domain.programs import program_name
 from algodock_deployer.domain.releases import Instance
-from algodock_deployer.handlers.containers import contained, in_container
-from algodock_deployer.handlers.last_words import last_words
+from algodock_deployer.handlers.containers import in_container
 from algodock_deployer.handlers.leftovers import end_leftovers, remove_temporary
+from algodock_deployer.handlers.probing import wait_healthy
 from algodock_deployer.handlers.progress import patiently
-from algodock_deployer.repository import Instances
+from algodock_deployer.handlers.specs import spec_of
+from algodock_deployer.repository import Instances, Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Iterable, Sequence
 
     from algodock_deployer.clients.registry import Lease
-    from algodock_deployer.domain.manifest import Manifest
     from algodock_deployer.handlers.building import Prepared
     from algodock_deployer.handlers.context import Context
     from algodock_deployer.handlers.progress import Progress
 
-__all__ = ["PROBE_EVERY_S", "abandon", "must_run", "start_instances", "wait_healthy", "write_config"]
+__all__ = ["abandon", "start_instances"]
 
-PROBE_EVERY_S = 0.05
-LOOK_EVERY_S = 0.5
-ELSEWHERE_GRACE_S = 5.0
-REFUSED_GRACE_S = 15.0
+log = structlog.get_logger()
+
+OTHER_PORTS = 3
+"""Ports that a start may lose to other programs before it is given up."""
+
+_IN_USE = re.compile(r"address (?:already )?in use|EADDRINUSE|already allocated", re.IGNORECASE)
 
 
 async def start_instances(
@@ -42,40 +46,124 @@ async def start_instances(
 ) -> Sequence[Instance]:
     """Lease, start and prove the release's instances, or ``count`` more; on any error none of them is left.
 
+    A port that another program takes before ours has it is given back, and another one is leased.
+
     Raises:
         ProgramFailed: one exited, never became healthy, or listens on another port.
         AlgoDockError: no port, or the registry or supervisord stayed away.
     """
-    started: list[Instance] = []
+    start = _Start(context, progress, prepared)
     try:
         async with progress.step("lease", "starting"):
             for _ in range(count or prepared.plan.instances(progress.service.instances)):
-                started.append(await _lease(context, progress, prepared, started))
-            progress.note(", ".join(f"{one.host}:{one.port}" for one in started))
+                start.instances.append(await _lease(context, progress, prepared, start.instances))
+            progress.note(", ".join(f"{one.host}:{one.port}" for one in start.instances))
         async with progress.step("start", "starting"):
-            for instance in started:
-                spec = _spec(context, progress, prepared, instance)
-                await patiently(lambda spec=spec: context.processes.start(spec),  # type: ignore[misc]
-                                within_s=context.tuning.patience_s)  # fmt: skip
+            for place in range(len(start.instances)):
+                await start.launch(place)
             failpoints.reach("deploy.started")
         async with progress.step("probe", "checking"):
-            manifest = prepared.plan.manifest
-            await asyncio.gather(*(wait_healthy(context, instance, manifest) for instance in started))
+            await _together(start.reach(place) for place in range(len(start.instances)))
     except BaseException:
-        await asyncio.shield(abandon(context, started))
+        await asyncio.shield(abandon(context, start.instances))
         raise
-    return started
+    return start.instances
 
 
-async def abandon(context: Context, instances: Sequence[Instance]) -> None:
-    """End instances that never served: their processes, then their leases, then their rows."""
+@dataclass
+class _Start:
+    """Instances on their way; each has its place in ``instances`` and may get another port on the way."""
+
+    context: Context
+    progress: Progress
+    prepared: Prepared
+    instances: list[Instance] = field(default_factory=list)
+    lost: int = 0
+
+    async def launch(self, place: int) -> None:
+        """Start one's program."""
+        while True:
+            spec = spec_of(self.context, self.progress, self.prepared, self.instances[place])
+            try:
+                await patiently(lambda spec=spec: self.context.processes.start(spec),  # type: ignore[misc]
+                                within_s=self.context.tuning.patience_s)  # fmt: skip
+            except EngineRefused as error:  # a container's port is bound before its program runs
+                await self._elsewhere(place, error)
+            else:
+                return
+
+    async def reach(self, place: int) -> None:
+        """Wait until one answers as healthy."""
+        while True:
+            try:
+                await wait_healthy(self.context, self.instances[place], self.prepared.plan.manifest)
+            except ProgramFailed as error:
+                await self._elsewhere(place, error)
+                await self.launch(place)
+            else:
+                return
+
+    async def _elsewhere(self, place: int, error: AlgoDockError) -> None:
+        """Lease another port where the one that failed has lost its own to another program; else raise ``error``."""
+        one = self.instances[place]
+        holder = await self._holder(one, error)
+        if not holder:
+            raise error
+        said = f"port {one.port} was taken by {holder} before the program had it"
+        if self.prepared.plan.manifest.port is not None or self.lost >= OTHER_PORTS:
+            raise ProgramFailed(f"{error.detail}\n{said}") from error
+        self.lost += 1
+        await abandon(self.context, [one], blocked=True)
+        others = [other for other in self.instances if other is not one]
+        new = await _lease(self.context, self.progress, self.prepared, others, index=one.index)
+        self.instances[place] = new
+        said = f"{said}; it has {new.port} now"
+        self.progress.note(said)
+        log.warning("port_lost", algorithm=one.algorithm, program=one.program, port=one.port, to=holder, now=new.port)
+        async with self.context.database.transaction() as tx:
+            await Timeline(tx.session).note(
+                one.service_id, "port lost", actor="deployer", ok=False, release=self.progress.release,
+                detail=f"instance {one.index}: {said}",
+            )  # fmt: skip
+
+    async def _holder(self, one: Instance, error: AlgoDockError) -> str:
+        """Return who has the instance's port now that all of its own processes are ended; nothing when nobody has."""
+        await patiently(lambda: self.context.processes.stop(one.program), within_s=self.context.tuning.patience_s)
+        await end_leftovers(self.context, one)
+        holder = await self.context.prober.holder(one.host, one.port)
+        if not holder and (isinstance(error, PortLost) or _names_port(error.detail, one.port)):
+            holder = "another program"  # which has ended since
+        return holder
+
+
+def _names_port(said: str, port: int) -> bool:
+    return bool(_IN_USE.search(said) and re.search(rf"\b{port}\b", said))
+
+
+async def _together(works: Iterable[Coroutine[object, object, None]]) -> None:
+    """Run all to their end; when one fails none goes on behind it."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+async def abandon(context: Context, instances: Sequence[Instance], *, blocked: bool = False) -> None:
+    """End instances that never served: their processes, then their leases, then their rows.
+
+    ``blocked`` says that others use their ports, so that these are not leased again for a while.
+    """
     for instance in instances:
         await patiently(lambda one=instance: context.processes.stop(one.program),  # type: ignore[misc]
                         within_s=context.tuning.patience_s)  # fmt: skip
         failpoints.reach("deploy.ended")
         await end_leftovers(context, instance)
         await remove_temporary(context, instance)
-        await patiently(lambda one=instance: context.registry.release(one.id),  # type: ignore[misc]
+        await patiently(lambda one=instance: context.registry.release(one.id, blocked=blocked),  # type: ignore[misc]
                         within_s=context.tuning.patience_s)  # fmt: skip
         failpoints.reach("deploy.freed")
         async with context.database.transaction() as tx:
@@ -83,13 +171,15 @@ async def abandon(context: Context, instances: Sequence[Instance]) -> None:
         context.drains.forget(instance.id)
 
 
-async def _lease(context: Context, progress: Progress, prepared: Prepared, started: Sequence[Instance]) -> Instance:
+async def _lease(
+    context: Context, progress: Progress, prepared: Prepared, started: Sequence[Instance], *, index: int = 0
+) -> Instance:
     """Get a place for one more instance and note it, before anything is started there."""
     release, service, manifest = progress.release, progress.service, prepared.plan.manifest
     async with context.database.read() as session:
         present = await Instances(session).of_service(service.id)
     taken = {one.index for one in (*present, *started) if one.release_id == release.id}
-    index = next(number for number in range(1, len(taken) + 2) if number not in taken)
+    index = index or next(number for number in range(1, len(taken) + 2) if number not in taken)
     request = LeaseRequest(
         algorithm_id=service.id,
         algorithm=service.name,
@@ -128,152 +218,3 @@ async def _lease(context: Context, progress: Progress, prepared: Prepared, start
 def _token_file(context: Context, instance: Instance, lease: Lease) -> None:
     """Keep the instance's own token where only the platform reads it; its start script hands it on."""
     write_whole(context.folders.token(instance.algorithm, instance.release_id, instance.program), lease.token, 0o600)
-
-
-def _programs(context: Context, instance: Instance) -> Path:
-    return context.folders.release(instance.algorithm, instance.release_id) / "programs"
-
-
-def _spec(context: Context, progress: Progress, prepared: Prepared, instance: Instance) -> ProgramSpec:
-    folders, name = context.folders, instance.algorithm
-    home = folders.home(name)
-    programs = _programs(context, instance)
-    script = programs / f"{instance.program}.sh"
-    temporary = folders.temporary(name, instance.program)
-    temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if prepared.uid is not None:
-        for folder in (temporary.parent, temporary):
-            os.chown(folder, prepared.uid, prepared.uid)
-    write_config(context)
-    link(folders.release(name, instance.release_id) / "start.sh", script)
-    environment = {
-        "LANG": os.environ.get("LANG", "C.UTF-8"),
-        **prepared.plan.manifest.env,
-        "HOST": instance.host,
-        "PORT": str(instance.port),
-        "SERVICE_HOST": instance.host,
-        "SERVICE_PORT": str(instance.port),
-        "ALGODOCK_NAME": name,
-        "ALGODOCK_RELEASE": str(instance.release_id),
-        "ALGODOCK_TOKEN": folders.token(name, instance.release_id, instance.program).read_text("ascii"),
-        "ALGODOCK_HEARTBEAT_URL": context.tuning.heartbeat_url,
-        "PATH": os.pathsep.join([*map(str, prepared.paths), PATH]),
-        "HOME": str(home),
-        "TMPDIR": str(temporary),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": os.pathsep.join(str(path) for path in (folders.import_path, folders.config)),
-    }
-    if prepared.plan.uses_sdk:
-        environment["ALGODOCK_DEBUG_LOG"] = str(_debug_log(context, name, prepared.uid))
-    limits = context.tuning.limits(prepared.plan.manifest.resources.memory)
-    progress.log.say(f"start: {' '.join(prepared.plan.argv(prepared.programs, instance.host, instance.port))}")
-    spec = ProgramSpec(
-        program=instance.program,
-        argv=tuple(prepared.plan.argv(prepared.programs, instance.host, instance.port)),
-        folder=folders.code(name, instance.release_id),
-        script=script,
-        pid_file=folders.algorithms / "run" / f"{instance.program}.pid",
-        stdout=folders.program_log(instance.program, "stdout"),
-        stderr=folders.program_log(instance.program, "stderr"),
-        environment=environment,
-        uid=prepared.uid,
-        limits=limits,
-        groups=context.confinement.groups(instance.program, limits),
-        mode=context.modes.of(name),
-    )
-    return contained(context, prepared, instance, spec) if in_container(context, prepared.plan, name) else spec
-
-
-def _debug_log(context: Context, name: str, uid: int | None) -> Path:
-    """Return the log that the SDK writes by itself, made so that its program may."""
-    path = context.folders.logs / f"{name}_debug.log"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-    if uid is not None:
-        os.chown(path, uid, uid)
-    return path
-
-
-def write_config(context: Context, ports: dict[str, int] | None = None) -> None:
-    """Write the modules that programs may import; ``ports`` only when they changed."""
-    config = context.folders.config
-    if not (config / "common.py").exists():
-        write_whole(config / "__init__.py", "")
-        write_whole(config / "common.py", common_module(context.folders.services))
-        link(context.folders.import_path / "config", config)
-    if ports is not None or not (config / "ports.py").exists():
-        write_whole(config / "ports.py", ports_module(ports or {}))
-
-
-async def wait_healthy(context: Context, instance: Instance, manifest: Manifest) -> None:
-    """Probe until the instance answers as healthy; notice at once when it exits.
-
-    Raises:
-        ProgramFailed: it exited, never became healthy, or listens on another port.
-    """
-    clock = asyncio.get_running_loop()
-    begun, question = clock.time(), manifest.health_question
-    looked_at = refused_since = 0.0
-    pid = 0
-    while True:
-        now = clock.time()
-        if now - looked_at >= LOOK_EVERY_S or (pid and not _exists(pid)):
-            pid, looked_at = await must_run(context, instance, pid), now
-        answer = await context.prober.ask(f"{instance.base_url}{manifest.health_path}")
-        if answer.healthy and await _is_its_own(context, instance, pid):
-            await must_run(context, instance, pid)
-            return
-        refused_since = (refused_since or now) if answer.missing else 0.0
-        if refused_since and now - refused_since > REFUSED_GRACE_S:
-            what = "such a route" if manifest.protocol == "http" else "that service"
-            raise ProgramFailed(f"{question}: {answer.said}; the program needs {what}, or `health:` another")
-        if now - begun > ELSEWHERE_GRACE_S and answer.status is None:
-            await _not_elsewhere(context, instance, pid)
-        if now - begun > context.tuning.start_timeout_s:
-            wrote = last_words(context, instance)
-            raise ProgramFailed(
-                f"not healthy within {context.tuning.start_timeout_s:.0f} s: {question}: {answer.said}"
-                + (f"\n{wrote}" if wrote else "")
-            )
-        await asyncio.sleep(PROBE_EVERY_S)
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-async def must_run(context: Context, instance: Instance, pid: int) -> int:
-    """Return the program's process id.
-
-    Raises:
-        ProgramFailed: it has exited, with the error that it wrote last.
-    """
-    seen = await patiently(lambda: context.processes.look(instance.program), within_s=context.tuning.patience_s)
-    if seen is not None and seen.alive and pid in {0, seen.pid}:
-        return seen.pid
-    code = f" with code {seen.exit_code}" if seen is not None and seen.exit_code is not None else ""
-    wrote = last_words(context, instance)
-    raise ProgramFailed(
-        f"the program exited{code}: {wrote}" if wrote else f"the program exited{code} and wrote nothing"
-    )
-
-
-async def _is_its_own(context: Context, instance: Instance, pid: int) -> bool:
-    """Return whether the port that answered is the instance's, and not another program's that came first."""
-    listeners = await context.prober.listeners(pid)
-    return listeners is None or any(listener.port == instance.port for listener in listeners)
-
-
-async def _not_elsewhere(context: Context, instance: Instance, pid: int) -> None:
-    listeners = await context.prober.listeners(pid)
-    if listeners and all(listener.port != instance.port for listener in listeners):
-        bound = ", ".join(f"{listener.host}:{listener.port}" for listener in listeners)
-        raise ProgramFailed(
-            f"the program listens on {bound}, not on {instance.host}:{instance.port}; it must take $HOST and $PORT"
-        )

@@ -11,7 +11,7 @@ from algodock_common import failpoints
 from algodock_deployer.clients.files import link
 from algodock_deployer.domain.releases import changed
 from algodock_deployer.handlers.documents import publish_documents
-from algodock_deployer.handlers.starting import write_config
+from algodock_deployer.handlers.specs import write_config
 from algodock_deployer.repository import Instances, Releases, Services, Timeline
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ class Context:
     """The dependencies of the handlers, wired once in ``main``.
 
     ``own_addresses`` are host and port of the platform itself; ``interval`` is the time between two
-    looks at an instance.
+    looks at an instance. ``turns`` lets leases wait for each other here, and not with a connection of the pool each.
     """
 
     database: Database
@@ -32,3 +33,4 @@ class Context:
     bind_test: BindTest
     probe: HealthProbe
     deployer: DeployerView
+    turns: asyncio.Lock = field(default_factory=asyncio.Lock)

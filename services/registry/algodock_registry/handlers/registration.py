@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from algodock_common.identifiers import uuid7
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExternalService", "NewInstance", "Registered", "register", "register_external", "remove"]
 
+BLOCKED_FOR = timedelta(minutes=10)
 ELSEWHERE = "elsewhere"
 """The node of services that no deployer of ours started."""
 
@@ -68,7 +70,7 @@ async def register(context: Context, new: NewInstance) -> Registered:
         InvalidInput: the host is no address of this machine.
     """
     instance_id = uuid7()
-    async with context.database.transaction() as tx:
+    async with context.turns, context.database.transaction() as tx:
         instances, ports = Instances(tx.session), Ports(tx.session)
         cursor = await ports.lock(new.node_id)
         port = await _pinned(context, ports, new) if new.pinned_port else await _free(context, ports, new, cursor)
@@ -110,7 +112,7 @@ async def _pinned(context: Context, ports: Ports, new: NewInstance) -> int:
 
 
 async def _free(context: Context, ports: Ports, new: NewInstance, cursor: int | None) -> int:
-    taken = await ports.leased(new.node_id) | {port for _, port in context.own_addresses}
+    taken = await ports.unavailable(new.node_id) | {port for _, port in context.own_addresses}
     here = new.node_id == context.node_id  # another machine's ports cannot be tried from here
     for port in context.port_range.after(cursor, taken):
         if not here or context.bind_test.free(new.host, port, lingering=False):
@@ -163,9 +165,14 @@ def _external(service: ExternalService, address: ExternalAddress) -> Instance:
     )
 
 
-async def remove(context: Context, instance_id: UUID) -> None:
-    """Make an instance ``gone`` and free its port; nothing happens when it is gone, or was never there."""
+async def remove(context: Context, instance_id: UUID, *, blocked: bool = False) -> None:
+    """Make an instance ``gone`` and free its port; nothing happens when it is gone, or was never there.
+
+    With ``blocked`` a program outside the platform uses the port: nobody gets it for ``BLOCKED_FOR``.
+    """
     async with context.database.transaction() as tx:
         for instance in (await Instances(tx.session).lock([instance_id])).values():
             if instance.state != "gone":
+                if blocked:
+                    await Ports(tx.session).block(instance.node_id, instance.port, BLOCKED_FOR)
                 await change_routing(tx, [(instance, "gone")], look_in=context.interval)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from algodock_common.events import InstanceChanged, InstanceState, Limits
 
-__all__ = ["Instance", "PortCursor", "PortLease", "RoutingEpoch"]
+__all__ = ["BlockedPort", "Instance", "PortCursor", "PortLease", "RoutingEpoch"]
 
 
 class Base(DeclarativeBase):
@@ -87,6 +87,16 @@ class PortLease(Base):
     instance_id: Mapped[UUID] = mapped_column(sa.ForeignKey("instances.id", ondelete="CASCADE"), unique=True)
     pinned: Mapped[bool]
     leased_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class BlockedPort(Base):
+    """A port of a node that a program outside the platform uses; it is leased to nobody for a while."""
+
+    __tablename__ = "blocked_ports"
+
+    node_id: Mapped[str] = mapped_column(primary_key=True)
+    port: Mapped[int] = mapped_column(primary_key=True)
+    until: Mapped[datetime]
 
 
 class PortCursor(Base):

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from algodock_registry.repository.models import PortCursor, PortLease
+from algodock_registry.repository.models import BlockedPort, PortCursor, PortLease
 
 if TYPE_CHECKING:
+    from datetime import timedelta
     from uuid import UUID
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -34,6 +35,20 @@ class Ports:
         """Return every port that is leased on this node."""
         query = sa.select(PortLease.port).where(PortLease.node_id == node_id)
         return frozenset((await self._session.execute(query)).scalars())
+
+    async def unavailable(self, node_id: str) -> frozenset[int]:
+        """Return every port of this node that is leased, or blocked now."""
+        leased = sa.select(PortLease.port).where(PortLease.node_id == node_id)
+        blocked = sa.select(BlockedPort.port).where(BlockedPort.node_id == node_id, BlockedPort.until > sa.func.now())
+        return frozenset((await self._session.execute(sa.union_all(leased, blocked))).scalars())
+
+    async def block(self, node_id: str, port: int, length: timedelta) -> None:
+        """Lease a port to nobody for so long; what has passed is forgotten."""
+        await self._session.execute(sa.delete(BlockedPort).where(BlockedPort.until <= sa.func.now()))
+        until = sa.func.now() + length
+        statement = insert(BlockedPort).values(node_id=node_id, port=port, until=until)
+        again = statement.on_conflict_do_update(index_elements=["node_id", "port"], set_={"until": until})
+        await self._session.execute(again)
 
     async def lease(self, node_id: str, port: int, instance_id: UUID, *, pinned: bool) -> None:
         """Write a lease; the instance's row must be there. An automatic one moves the cursor."""
