@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -93,6 +94,9 @@ async def test_an_event_reaches_its_group_and_is_retried_until_it_is_handled(
     async with running(sender, receiver):
         await sender.publish(Event.of(TaskReady(algorithm=name), source="/runner"))
         await seen.wait_for(lambda event: event.data.algorithm == name)
+        (consumer,) = [consumer for _, consumer in receiver._subscriptions._consumers()]
+        assert not consumer._coordinator._closing.done()  # what a stop goes by, see tests/unit/common/test_leaving.py
+    assert consumer._coordinator._closing.done()
     assert failures == 0
 
 
@@ -242,6 +246,36 @@ async def test_events_leave_after_the_commit_with_a_growing_sequence_and_are_mar
         assert name + "-never" not in [event.data.algorithm for event in seen.events]
         await emptied(database)
         await database.stop()
+
+
+async def test_few_events_wait_in_memory_and_the_others_follow_from_the_table(
+    kafka_settings: KafkaSettings,
+    database_settings: DatabaseSettings,
+    secrets: SecretSettings,
+    schema: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outboxes = import_module("algodock_common.database.outbox")  # the package's name for it is the table
+    monkeypatch.setattr(outboxes, "MOST_WAITING", 20)
+    monkeypatch.setattr(outboxes, "SWEEP_INTERVAL_S", 3600)  # the relay is not who does it
+    gateway, name = Bus(kafka_settings, secrets, service="gateway"), f"m-{uuid4().hex[:8]}"
+    published: list[str] = []
+    publish = gateway.publish_many
+
+    async def noted(events: Sequence[Event[Any]]) -> list[Unavailable | None]:
+        published.extend(event.id for event in events)
+        return await publish(events)
+
+    monkeypatch.setattr(gateway, "publish_many", noted)
+    database = Database(database_settings, schema=schema, source="/gateway", bus=gateway)
+    async with running(gateway):
+        await database.start()
+        async with database.transaction() as tx:
+            sent = [tx.emit(changed(name)).id for _ in range(200)]
+        assert database.outbox._queue.qsize() <= 20
+        await emptied(database)
+        await database.stop()
+    assert published == sent
 
 
 async def emit_and_fail(database: Database, name: str) -> None:

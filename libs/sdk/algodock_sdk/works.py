@@ -86,8 +86,11 @@ class Work:
 
     async def stopped(self, within_s: float) -> bool:
         """Return whether all of it has stopped, after at most so many seconds."""
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._stopped.wait(), within_s)
+        waiting = asyncio.ensure_future(self._stopped.wait())
+        try:
+            await asyncio.wait({waiting}, timeout=within_s)  # asyncio.timeout is not in Python 3.10 yet
+        finally:
+            waiting.cancel()
         return self._stopped.is_set()
 
     def _look(self) -> None:

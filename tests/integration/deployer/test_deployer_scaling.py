@@ -162,6 +162,20 @@ async def test_a_service_sleeps_after_idleness_and_wakes_when_it_is_asked_for(de
     await has(deployer, name, 0)  # and sleeps again
 
 
+async def test_a_service_that_does_not_wake_is_not_said_to_serve(deployer: Deployer) -> None:
+    name = "scale-overslept"
+    marker = "import pathlib, sys\nm = pathlib.Path(sys.argv[0]).resolve().parent.parent / 'once'\n"
+    fails = "if m.exists(): sys.exit('no room')\nm.touch()\n"
+    await deployer.live(name, deployer.program("one", before=marker + fails))
+    await deployer.command(name, "scale", rule={"min": 0, "max": 2, "cooldown_s": 1, "idle_s": 1})
+    await has(deployer, name, 0)
+    await done(deployer, name, "asleep")
+    assert await handlers.wake(deployer.context, name)
+    await done(deployer, name, "no room")
+    assert (await deployer.service(name)).service.asleep
+    assert [one.serving for one in await deployer.events(name)][-1] is False
+
+
 async def test_only_what_sleeps_is_woken(deployer: Deployer) -> None:
     with pytest.raises(ServiceNotFound):
         await handlers.wake(deployer.context, "nobody")
@@ -177,6 +191,7 @@ async def test_a_release_that_is_pushed_to_a_sleeping_service_serves(deployer: D
     name = "scale-pushed"
     await deployer.live(name, deployer.program("one"))
     await deployer.command(name, "scale", rule={"min": 0, "max": 2, "cooldown_s": 1, "idle_s": 1})
+    await has(deployer, name, 0)
     await done(deployer, name, "asleep")
     await deployer.command(name, "scale", rule={"min": 0, "max": 2, "cooldown_s": 60, "idle_s": 600})
     await deployer.live(name, deployer.program("two"))

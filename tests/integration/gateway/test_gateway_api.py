@@ -288,7 +288,8 @@ async def refused_early(gateway: Gateway, path: str, head: str) -> int:
     """Announce a terabyte, send nothing of it, and return the status that comes all the same."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.settings.http.port)
     writer.write(f"POST {path} HTTP/1.1\r\nhost: x\r\n{head}\r\ncontent-length: {10**12}\r\n\r\n".encode())
-    line = await asyncio.wait_for(reader.readline(), 10)
+    async with asyncio.timeout(10):
+        line = await reader.readline()
     writer.close()
     return int(line.split()[1])
 
@@ -320,7 +321,8 @@ async def test_a_poll_without_its_event_still_sees_the_end(gateway: Gateway) -> 
     poll = asyncio.create_task(gateway.api.get(f"/api/v1/tasks/{task_id}?wait=20"))
     await asyncio.sleep(0.2)
     gateway.peers.tasks[task_id]["state"] = "failed"
-    assert (await asyncio.wait_for(poll, 10)).json()["state"] == "failed"
+    async with asyncio.timeout(10):
+        assert (await poll).json()["state"] == "failed"
 
 
 async def test_git_needs_a_key_as_password_and_a_first_push_makes_the_algorithm(gateway: Gateway) -> None:
@@ -367,12 +369,14 @@ async def test_the_forges_413_for_two_gigabytes_comes_back_before_they_are_read(
             sent += 1
 
     pushing = asyncio.create_task(push())
-    status = await asyncio.wait_for(reader.readline(), 60)
+    async with asyncio.timeout(60):
+        status = await reader.readline()
     pushing.cancel()
     await asyncio.gather(pushing, return_exceptions=True)
     assert status.startswith(b"HTTP/1.1 413")
     assert sent < 1024, "it was answered only after most of it was read"
-    assert b"application/problem+json" in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    async with asyncio.timeout(10):
+        assert b"application/problem+json" in await reader.readuntil(b"\r\n\r\n")
     writer.close()
 
 

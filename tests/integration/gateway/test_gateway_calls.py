@@ -239,7 +239,8 @@ async def test_a_slow_reader_slows_the_instance_down_and_memory_stays_bounded(wo
                 before = written
                 await asyncio.sleep(0.3)
     assert written < 64 * 2**20
-    await asyncio.wait_for(upstream.closed.wait(), 5)
+    async with asyncio.timeout(5):
+        await upstream.closed.wait()
 
 
 async def test_a_caller_who_leaves_ends_the_instances_call(world: World) -> None:
@@ -252,7 +253,8 @@ async def test_a_caller_who_leaves_ends_the_instances_call(world: World) -> None
     with pytest.raises(httpx.ReadTimeout):
         async with world.client() as client:
             await client.post("/ai/echo/predict", timeout=0.3)
-    await asyncio.wait_for(upstream.closed.wait(), 5)
+    async with asyncio.timeout(5):
+        await upstream.closed.wait()
     record = await world.record()
     assert (record.status, record.error) == (499, "caller-gone")
     await world.idle()
@@ -275,7 +277,8 @@ async def test_a_caller_who_leaves_in_the_middle_of_a_body_ends_the_instances_ca
     await writer.drain()
     await asyncio.sleep(0.1)
     writer.close()
-    await asyncio.wait_for(upstream.closed.wait(), 5)
+    async with asyncio.timeout(5):
+        await upstream.closed.wait()
     await world.idle()
     assert reader is not None
 

@@ -134,7 +134,8 @@ async def test_a_short_body_that_comes_late_is_waited_for_and_one_that_stalls_is
         assert (await read_answer(reader))[1] == b"one, two"
         begun.clear()
         writer.write(asked[:-3])
-        await asyncio.wait_for(begun.wait(), 5)  # the head is at the instance though the body is not here
+        async with asyncio.timeout(5):
+            await begun.wait()  # the head is at the instance though the body is not here
         before = taken(world)
         writer.write(asked[-3:])
         assert (await read_answer(reader))[1] == b"one, two"
@@ -171,7 +172,8 @@ async def test_requests_sent_before_their_answers_are_answered_in_order(world: W
         while (got := await read_request(reader)) is not None:
             if got.body == b"0":  # time for a later one to be answered first, if it were sent
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(overtaking.wait(), 0.3)
+                    async with asyncio.timeout(0.3):
+                        await overtaking.wait()
             else:
                 overtaking.set()
             writer.write(answer(got.body))
@@ -227,7 +229,8 @@ async def test_a_caller_who_leaves_ends_the_instances_call_at_once(world: World)
     async with caller(world) as (_, writer):
         writer.write(request())
         await until(lambda: upstream.requests)
-    await asyncio.wait_for(upstream.closed.wait(), 5)
+    async with asyncio.timeout(5):
+        await upstream.closed.wait()
     record = await world.record()
     assert (record.status, record.error, taken(world)) == (499, "caller-gone", 1)
     await world.idle()
@@ -248,7 +251,8 @@ async def test_silence_is_504_and_a_broken_connection_502(world: World) -> None:
     upstream = await world.upstream(silent, timeout_s=0.2)
     got = await world.post()
     assert (got.status_code, taken(world)) == (504, 1)
-    await asyncio.wait_for(upstream.closed.wait(), 5)
+    async with asyncio.timeout(5):
+        await upstream.closed.wait()
     world.route(upstream.port, state="gone", instance_id=next(iter(world.table.routes())).ready[0].id)
 
     async def dropping(upstream: Upstream, reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -296,8 +300,10 @@ async def test_an_idle_connection_is_closed_counted_from_its_last_answer(world: 
             await read_answer(reader)
             answered = loop.time()
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(reader.read(1), 0.3)
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+                async with asyncio.timeout(0.3):
+                    await reader.read(1)
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
         assert 0.9 < loop.time() - answered < 3
 
 

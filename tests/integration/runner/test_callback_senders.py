@@ -138,7 +138,8 @@ async def test_one_whose_sender_is_killed_before_it_is_recorded_is_delivered_aga
     receiver.answers = [answer]
     sender = await asyncio.create_subprocess_exec(sys.executable, "-c", SENDER)
     try:
-        await asyncio.wait_for(asked.wait(), 40)
+        async with asyncio.timeout(40):
+            await asked.wait()
         async with platform.db.transaction() as tx:
             await tx.session.execute(sa.text("SELECT 1 FROM callbacks FOR UPDATE"))  # nobody can record it
             locked.set()

@@ -98,7 +98,8 @@ async def test_one_that_fails(platform: Platform) -> None:
 async def test_one_that_accepts_and_says_nothing(platform: Platform) -> None:
     async with hostile(wait_for_the_end) as target:
         row = await tried_twice(platform, target, timeout_s=0.4, within_s=2)
-        await asyncio.wait_for(target.closed.wait(), 2)
+        async with asyncio.timeout(2):
+            await target.closed.wait()
     assert (row.last_status, row.last_error) == (None, "no answer within 0.4 s")
     assert len(target.ids) == 2
 
@@ -176,7 +177,8 @@ async def test_one_that_answers_a_gigabyte(platform: Platform, status: bytes) ->
         async with platform.sender() as sender:
             await sender.send_due()
             await sender.idle()
-            await asyncio.wait_for(target.closed.wait(), 5)  # the connection is closed, not read on
+            async with asyncio.timeout(5):
+                await target.closed.wait()  # the connection is closed, not read on
     assert (await stands(platform)).last_status == int(status)
     assert written < 20_000_000
     (log,) = await platform.rows("SELECT length(answer) AS n FROM callback_deliveries")

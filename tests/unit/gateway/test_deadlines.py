@@ -22,7 +22,8 @@ async def late(connection: Connection) -> float:
     loop = asyncio.get_running_loop()
     begun = loop.time()
     with pytest.raises(AnswerTooLate):
-        await asyncio.wait_for(connection.head(), 5)
+        async with asyncio.timeout(5):
+            await connection.head()
     return loop.time() - begun
 
 
@@ -43,7 +44,8 @@ async def test_a_longer_limit_after_a_shorter_one_holds(connection: Connection) 
 async def test_a_limit_set_again_counts_anew(connection: Connection) -> None:
     connection.expect_within(0.2)
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(connection.head(), 0.15)
+        async with asyncio.timeout(0.15):
+            await connection.head()
     connection.expect_within(0.2)
     assert await late(connection) > 0.19
 
@@ -52,5 +54,6 @@ async def test_without_a_limit_nothing_is_too_late(connection: Connection) -> No
     connection.expect_within(0.05)
     connection.relax()
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(connection.head(), 0.3)
+        async with asyncio.timeout(0.3):
+            await connection.head()
     assert not connection.lost

@@ -1,8 +1,9 @@
 """Transactional outbox: events leave after the commit that they tell of, and survive any crash.
 
 Each is published right after its commit and its row marked a little later, many at once; the relay only
-sweeps up what a crash or an absent broker left behind. Rows stay for a while after that: when the broker lost
-what it held, they are published again, with the same ids and sequences.
+sweeps up what a crash or an absent broker left behind. Few wait in memory: what is more is read from the table
+when those have gone, so that any number of tasks takes the same memory here. Rows stay for a while after that:
+when the broker lost what it held, they are published again, with the same ids and sequences.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ SWEEP_AFTER_S = 3.0
 TIDY_INTERVAL_S = 30.0
 MARK_EVERY_S = 0.25
 BATCH = 500
+MOST_WAITING = 4 * BATCH
+"""Events that wait in memory to be published; further ones wait in the table alone."""
 BACKLOG = Gauge("algodock_outbox_swept_last", "Events that the last sweep of the outbox found")
 
 _EVENTS: dict[str, type[Event[Any]]] = {
@@ -75,7 +78,8 @@ class Outbox:
         self._run_one = run
         self._published: list[int] = []
         self._to_mark = asyncio.Event()
-        self._queue: asyncio.Queue[Event[Any]] = asyncio.Queue()
+        self._queue: asyncio.Queue[Event[Any]] = asyncio.Queue(MOST_WAITING)
+        self._overflow: tuple[int, int] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @staticmethod
@@ -88,9 +92,14 @@ class Outbox:
 
     def publish_soon(self, events: Sequence[Event[Any]]) -> None:
         """Publish committed ``events`` in the background, in this order."""
-        if self._tasks:
-            for event in events:
+        if not self._tasks:
+            return
+        for event in events:
+            if self._overflow is None and not self._queue.full():
                 self._queue.put_nowait(event)
+            else:  # once one is left in the table, those after it are, too: they keep their order
+                first, last = self._overflow or (event.sequence, event.sequence)
+                self._overflow = min(first, event.sequence), max(last, event.sequence)
 
     async def start(self) -> None:
         """Start publishing and sweeping."""
@@ -114,9 +123,12 @@ class Outbox:
 
     async def sweep(self) -> int:
         """Publish what lies in the table for longer than a direct publish takes; return how many went."""
+        return await self._sweep(outbox.c.created_at < _ago(SWEEP_AFTER_S))
+
+    async def _sweep(self, which: sa.ColumnElement[bool]) -> int:
         if self._bus is None:
             return 0
-        old = outbox.c.published_at.is_(None) & (outbox.c.created_at < _ago(SWEEP_AFTER_S))
+        old = outbox.c.published_at.is_(None) & which
         async with self._engine.begin() as connection:
             query = sa.select(outbox).where(old).order_by(outbox.c.id).limit(BATCH).with_for_update(skip_locked=True)
             rows = (await connection.execute(query)).all()
@@ -160,8 +172,18 @@ class Outbox:
                 answers = await self._bus.publish_many(events)  # type: ignore[union-attr]  # only started with a bus
                 self._published += [e.sequence for e, error in zip(events, answers, strict=True) if error is None]
                 self._to_mark.set()
+                if self._overflow is not None and self._queue.empty():
+                    await self._publish_overflow()
             except Exception as error:  # noqa: BLE001  # the rows are still there: the relay takes over
                 log.warning("outbox_left_to_relay", events=len(events), error=repr(error))
+
+    async def _publish_overflow(self) -> None:
+        """Publish from the table what found no room in memory; what fails, or is not seen yet, is the relay's."""
+        overflow, self._overflow = self._overflow, None
+        if overflow is not None:
+            await self._mark_published()  # what lies between them and is published is not published again
+            while await self._sweep(outbox.c.id.between(*overflow)) == BATCH:
+                pass
 
     async def _keep_marking(self) -> None:
         while True:

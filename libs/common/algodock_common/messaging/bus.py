@@ -38,6 +38,7 @@ log = structlog.get_logger()
 Data = TypeVar("Data", bound=EventData)
 
 WATCH_INTERVAL_S = 2.0
+STOP_S = 3.0
 
 
 class Bus:
@@ -77,6 +78,7 @@ class Bus:
         self._losses = LossWatch()
         self._subscriptions = Subscriptions(self._broker)
         self._when_lost: list[Callable[[], Awaitable[None]]] = []
+        self._stopped = False
 
     @property
     def subscriptions(self) -> frozenset[type[EventData]]:
@@ -164,10 +166,13 @@ class Bus:
         await self._connected.wait()
 
     async def stop(self) -> None:
-        """Let the handlers that run end (15 s at most), then close every connection."""
+        """Let the handlers that run end (15 s at most), leave the groups (4 s at most) and close every connection."""
+        self._stopped = True  # a client library may swallow a cancellation; this it cannot
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOP_S)
+        await self._subscriptions.stop()
         await self._broker.stop()
         await self._keeper.close()
 
@@ -254,7 +259,7 @@ class Bus:
         more than its errors (aiokafka asserts that it knows a broker), and nothing else would look again.
         """
         to_recover = False
-        while True:
+        while not self._stopped:
             try:
                 made = await self._keeper.ensure()
                 await self._broker.connect()

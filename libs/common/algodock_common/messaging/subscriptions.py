@@ -22,6 +22,9 @@ __all__ = ["RECONNECT_WAIT_S", "Subscriptions", "says_away"]
 log = structlog.get_logger()
 
 RECONNECT_WAIT_S = 0.5
+LEAVE_S = 3.0
+"""Seconds that a group has to let a member go; after them the connection to it is closed, which it sees."""
+GIVE_UP_S = 1.0
 
 
 class Subscriptions:
@@ -37,6 +40,33 @@ class Subscriptions:
         waiting = [subscriber for subscriber in self._broker.subscribers if subscriber not in self._started]
         self._started.update(waiting)
         await asyncio.gather(*(self._start_one(subscriber) for subscriber in waiting))
+
+    async def stop(self) -> None:
+        """End every subscription: the handlers that run first, as long as the broker's client lets them."""
+        await asyncio.gather(*map(self._leave, self._broker.subscribers))
+
+    @staticmethod
+    async def _leave(subscriber: Any) -> None:
+        """Stop a subscription, also one whose group does not answer.
+
+        aiokafka waits for the answer to a JoinGroup that is under way before it leaves, and a group answers when
+        all its members have come: that may take minutes. With its connection closed it goes on at once.
+        """
+        consumer: Any = getattr(subscriber, "consumer", None)
+        stopping = asyncio.create_task(subscriber.stop(), name="subscription-stop")
+        leaving = getattr(getattr(consumer, "_coordinator", None), "_closing", None)
+        if leaving is not None:  # resolved when the handlers have ended
+            await asyncio.wait({stopping, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({stopping}, timeout=LEAVE_S)
+            if not stopping.done():
+                log.info("group_left_without_a_word", topics=sorted(consumer.subscription()))
+                await consumer._client.close()  # noqa: SLF001  # its own stop comes to that too late
+                await asyncio.wait({stopping}, timeout=GIVE_UP_S)
+                stopping.cancel()
+        await asyncio.wait({stopping})
+        error = None if stopping.cancelled() else stopping.exception()
+        if error is not None:
+            log.info("subscription_not_stopped", error=repr(error))
 
     async def ends(self) -> dict[TopicPartition, int]:
         """Return where the partitions end that this process reads.

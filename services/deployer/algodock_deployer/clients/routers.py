@@ -1,10 +1,16 @@
-"""What every router (gateways, workers) says of itself in Redis: the epoch it has applied, and open calls."""
+"""What every router (gateways, workers) says of itself in Redis: the epoch it has applied, and open calls.
+
+A Redis that was just started, emptied or out of reach knows of no router, or of some only, until each has
+written again. So a mark lies beside their keys: while it is younger than the time in which every router writes,
+nobody is told what is there. (``docs/decisions/0047``.)
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
 from redis.exceptions import RedisError
@@ -19,6 +25,16 @@ if TYPE_CHECKING:
 __all__ = ["RedisRouters", "RouterState", "Routers"]
 
 PATTERN = "algodock:router:*"
+MARK: Final = "algodock:routers-known"
+SETTLE_S: Final = 5.0
+"""Seconds in which every router has written its key: it does every two, and at once when something moves."""
+
+_AGE: Final = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('SET', KEYS[1], string.format('%d', now), 'NX')
+return now - tonumber(redis.call('GET', KEYS[1]))
+"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +57,7 @@ class Routers(Protocol):
         """Return every router that is alive.
 
         Raises:
-            Unavailable: Redis does not answer.
+            Unavailable: Redis does not answer, or may not have heard of every router yet.
         """
         ...
 
@@ -49,20 +65,39 @@ class Routers(Protocol):
 class RedisRouters:
     """``Routers`` from the keys that routers keep alive."""
 
-    def __init__(self, redis: Redis) -> None:
-        """Read through ``redis``."""
+    def __init__(self, redis: Redis, *, settle_s: float = SETTLE_S) -> None:
+        """Read through ``redis``; what it says counts when it was there for ``settle_s`` without a break."""
         self._redis = redis
+        self._settle_s = settle_s
+        self._away_at = float("-inf")
 
     async def look(self) -> Sequence[RouterState]:
-        """Return every router whose key has not expired."""
+        """Return every router whose key has not expired.
+
+        Raises:
+            Unavailable: Redis does not answer, or may not have heard of every router yet.
+        """
+        clock = asyncio.get_running_loop()
         try:
             keys = [key async for key in self._redis.scan_iter(match=PATTERN, count=100)]
             values = await self._redis.mget(keys) if keys else []
+            known_s = await self._known_s()  # asked last: a loss in between is seen
         except (RedisError, OSError) as error:
+            self._away_at = clock.time()
             msg = f"Redis does not answer: {error!r}"
             raise Unavailable(msg) from error
+        known_s = min(known_s, clock.time() - self._away_at)
+        if known_s < self._settle_s:
+            msg = f"Redis knows the routers for {known_s:.1f} s only; after {self._settle_s:g} s each has written again"
+            raise Unavailable(msg)
         pairs = zip(keys, values, strict=True)
         return [_read(key, value) for key, value in pairs if value is not None]
+
+    async def _known_s(self) -> float:
+        """Return for how long Redis runs and has lost nothing; a mark that it has lost is set anew."""
+        age_ms = int(await self._redis.eval(_AGE, 1, MARK))
+        server: Mapping[str, Any] = await self._redis.info("server")
+        return min(age_ms / 1000, float(server["uptime_in_seconds"]))
 
 
 def _read(key: Any, value: Any) -> RouterState:

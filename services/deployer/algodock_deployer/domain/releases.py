@@ -207,14 +207,18 @@ def changed(
     instances: list[UUID] | None = None,
     limits: Limits | None = None,
 ) -> ReleaseChanged:
-    """Return the event that tells of ``release`` as it stands, or as it is about to stand."""
+    """Return the event that tells of ``release`` as it stands, or as it is about to stand.
+
+    The live release of a service that sleeps does not serve, whatever else is told of it.
+    """
+    asleep = service.asleep and (state or release.state) == "live" and not instances
     return ReleaseChanged(
         release_id=release.id,
         algorithm_id=service.id,
         algorithm=service.name,
         state=state or release.state,
         service_status=service.status,
-        serving=serving,
+        serving=serving and not asleep,
         step=release.step,
         steps=[ReleaseStep.model_validate(step) for step in release.steps],
         reason=release.reason,

@@ -56,7 +56,8 @@ async def publish_documents(context: Context, service_id: UUID, release_id: UUID
         release = await Releases(tx.session).update(release_id, schema_key=schema_key, samples_key=samples_key)
         if service is not None and service.serving and service.live_release_id == release_id:
             serving = [one.id for one in await Instances(tx.session).of_service(service_id) if one.phase == "serving"]
-            tx.emit(changed(service, release, instances=serving, limits=plan.manifest.limits()))
+            if serving:  # else it went to sleep meanwhile, and is told of when it wakes
+                tx.emit(changed(service, release, instances=serving, limits=plan.manifest.limits()))
 
 
 async def _store_schema(context: Context, base_url: str, release_id: UUID) -> str | None:

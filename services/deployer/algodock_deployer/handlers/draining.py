@@ -69,7 +69,11 @@ async def _drain(context: Context, instance: Instance) -> None:
 
 
 async def _let_go(context: Context, instance: Instance, bound_s: float) -> None:
-    """Wait until every router has let go of the instance and nothing is in flight to it, at most ``bound_s``."""
+    """Wait until every router has let go of the instance and nothing is in flight to it, at most ``bound_s``.
+
+    While nobody can say what is in flight the bound alone ends the wait: no call is open for longer. Whose open
+    calls nobody waits for is ended when the routers have had the time to hear of it.
+    """
     clock = asyncio.get_running_loop()
     begun = clock.time()
     if instance.epoch is not None:
@@ -82,14 +86,14 @@ async def _let_go(context: Context, instance: Instance, bound_s: float) -> None:
             if await _gone_already(context, instance):
                 return
             continue
+        hurried = context.drains.hurried(instance.id)  # its open calls are tried again elsewhere
         try:
             routers = await context.routers.look()
         except AlgoDockError as error:
             log.info("routers_unknown", error=error.detail)
-            if waited > context.tuning.routers_wait_s:
+            if hurried and waited > context.tuning.routers_wait_s:
                 return
         else:
-            hurried = context.drains.hurried(instance.id)  # its open calls are tried again elsewhere
             if all(router.epoch >= epoch if hurried else router.let_go(instance.id, epoch) for router in routers):
                 return
         await asyncio.sleep(LOOK_EVERY_S)  # Redis tells of no change
@@ -126,4 +130,5 @@ async def _settle(context: Context, instance: Instance) -> None:
         if stopped:
             service = await services.update(service.id, status="stopped", health="unknown", message="")
         release = await releases.update(release.id, state="kept")
-        tx.emit(changed(service, release, serving=not stopped))
+        asleep = service.asleep and not present
+        tx.emit(changed(service, release, serving=not stopped and not asleep))

@@ -75,9 +75,9 @@ def plan_release(event: ReleaseChanged, at: datetime, instances: Iterable[Seen])
     """Return what a release's change, said at ``at``, means for the algorithm's instances, in order.
 
     Those that begin to serve come first, so that no router sees a moment without any; nothing
-    drains for a release of which no instance is here. A release's end does not touch instances
-    made after it was said: a rollback may have started the same release anew while the event was
-    on its way. Applied a second time the plan is empty.
+    drains for a release of which no instance is here. A release's end, and that a service does not serve,
+    do not touch instances made after it was said: a rollback or a wake may have started anew while the
+    event was on its way. Applied a second time the plan is empty.
     """
     known = sorted(instances, key=lambda one: one.created_at)
     listed = frozenset(event.instances)
@@ -87,7 +87,7 @@ def plan_release(event: ReleaseChanged, at: datetime, instances: Iterable[Seen])
     for one in known:
         if event.state in ENDED_RELEASES and _ended_with(event, at, one):
             to: InstanceState = "gone"
-        elif not event.serving or (takes_over and one.id not in listed):
+        elif (not event.serving and one.created_at <= at) or (takes_over and one.id not in listed):
             to = "draining"
         elif takes_over and one.state != "silent":  # the silent come back by a sign of life
             to = "ready"

@@ -149,7 +149,8 @@ class Behind:
         """Write what can be written in two seconds; the rest other workers find. Call it when no task runs."""
         if self._held:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._queue.join(), STOP_S)
+                async with asyncio.timeout(STOP_S):
+                    await self._queue.join()
         if self._calming is not None:
             self._calming.cancel()
         for task in (*self._writers, *self._loops):
@@ -184,7 +185,8 @@ class Behind:
             left_s = self._held[one.task_id] + TASKS_FIRST_S - time.monotonic()
             if patient and left_s > 0 and not self._unhindered.is_set():
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._unhindered.wait(), left_s)
+                    async with asyncio.timeout(left_s):
+                        await self._unhindered.wait()
             failpoints.reach("result.behind")
             await self._write(one)
             self._written.append(one)

@@ -144,13 +144,15 @@ class CallbackSender:
     async def _run(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), LOOK_EVERY_S)
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._wanted.wait()
             self._wanted.clear()
             self._one_ended.clear()
             try:
                 if not await self.send_due():
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._one_ended.wait(), NOTHING_FOUND_S)
+                        async with asyncio.timeout(NOTHING_FOUND_S):
+                            await self._one_ended.wait()
                 elif len(self._sending) < self._settings.at_once:
                     self._wanted.set()  # there may be more
             except Exception as error:  # the next look may succeed

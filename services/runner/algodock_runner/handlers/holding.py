@@ -107,7 +107,8 @@ class Holding:
         """Stop what holds no lease any more, by our own clock, and what its owner cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._watch_now.wait(), WATCH_EVERY_S)
+                async with asyncio.timeout(WATCH_EVERY_S):
+                    await self._watch_now.wait()
             self._watch_now.clear()
             now = time.monotonic()
             for run in list(self._runs.values()):

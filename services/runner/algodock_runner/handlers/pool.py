@@ -140,7 +140,8 @@ class Pool:
     async def _keep_looking(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), LOOK_EVERY_S)
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._wanted.wait()
             if not self._wanted.is_set():
                 self._look_everywhere = True  # a second without a bell
             self._wanted.clear()
