@@ -14,6 +14,7 @@ from algodock_common.storage import MinioObjectStore
 from algodock_common.web import InternalClient, service_app
 from algodock_deployer.clients.cgroups import Cgroups
 from algodock_deployer.clients.confinement import KernelConfinement
+from algodock_deployer.clients.devices import NvidiaSmi
 from algodock_deployer.clients.docker import DockerDriver
 from algodock_deployer.clients.docker_engine import SOCKET, DockerImages, Engine
 from algodock_deployer.clients.downloads import Downloads
@@ -95,6 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
         environments=environments,
         node=NodeEnvironments(environments),
         models=models,
+        devices=NvidiaSmi(settings.nvidia_smi_path()),
         prober=prober,
         registry=HttpRegistry(registry),
         routers=RedisRouters(redis),

@@ -50,6 +50,7 @@ class DeployerSettings(BaseSettings):
     deployer_cgroups: bool = Field(default=True, description="hold instances by control groups, where there are some")
     hf_endpoint: str = Field(default="https://huggingface.co", description="the hub of hf:// models, or its mirror")
     modelscope_domain: str = Field(default="", description="ModelScope's host, or a mirror's URL; default: its own")
+    deployer_nvidia_smi: str | None = Field(default=None, description="lists GPUs; default: found on PATH; empty: none")
     deployer_sandbox_uid: int = Field(default=61_200, ge=1000, description="the builder's; services' come after it")
 
 
@@ -91,6 +92,11 @@ class Settings(CommonSettings):
         """Return where the programs' supervisord files are written."""
         configured = self.deployer.supervisor_config_dir
         return configured.absolute() if configured else self.folders().algorithms / "programs"
+
+    def nvidia_smi_path(self) -> str | None:
+        """Return what lists the machine's GPUs, None where nothing does."""
+        own = self.deployer.deployer_nvidia_smi
+        return shutil.which("nvidia-smi") if own is None else own or None
 
     def uv_path(self) -> str:
         """Return the uv to build with; a name that cannot be found fails at the first build, with that name."""

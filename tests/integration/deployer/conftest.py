@@ -28,6 +28,7 @@ from algodock_common.settings import DatabaseSettings
 from algodock_common.testing import FakeObjectStore
 from algodock_deployer import handlers
 from algodock_deployer.clients.confinement import Confinement, Unconfined
+from algodock_deployer.clients.devices import Devices, NvidiaSmi
 from algodock_deployer.clients.downloads import Downloads
 from algodock_deployer.clients.environments import UvEnvironments
 from algodock_deployer.clients.fakes import FakeRegistry, FakeRouters
@@ -58,6 +59,7 @@ class Maker(Protocol):
         registry: FakeRegistry | None = None,
         tuning: Tuning | None = None,
         confinement: Confinement | None = None,
+        devices: Devices | None = None,
     ) -> AbstractAsyncContextManager[Deployer]: ...
 
 
@@ -268,6 +270,7 @@ def make(database: Database, root: Path, environments_root: Path, uv: str) -> Ma
         registry: FakeRegistry | None = None,
         tuning: Tuning | None = None,
         confinement: Confinement | None = None,
+        devices: Devices | None = None,
     ) -> AsyncIterator[Deployer]:
         folders = Folders(root, root / "services")
         store, routers, prober = FakeObjectStore(), FakeRouters(), HttpProber()
@@ -283,7 +286,8 @@ def make(database: Database, root: Path, environments_root: Path, uv: str) -> Ma
         )
         context = Context(
             database=database, store=store, processes=processes, environments=environments,
-            node=NodeEnvironments(environments), models=models, prober=prober, registry=registry, routers=routers,
+            node=NodeEnvironments(environments), models=models, devices=devices or NvidiaSmi(None), prober=prober,
+            registry=registry, routers=routers,
             sandbox=sandbox,
             tools=run_tool, folders=folders, node_id=f"node-{root.name}", tuning=tuning or QUICK,
             confinement=confinement or Unconfined(),

@@ -45,6 +45,8 @@ def container_config(spec: ProgramSpec, home: str) -> dict[str, Any]:
         host["Ulimits"].append({"Name": "fsize", "Soft": size, "Hard": size})
     if spec.limits.memory:
         host |= {"Memory": spec.limits.memory, "MemorySwap": spec.limits.memory}
+    if spec.devices:
+        host["DeviceRequests"] = [{"Driver": "nvidia", "DeviceIDs": list(spec.devices), "Capabilities": [["gpu"]]}]
     if spec.limits.cpu:
         host["NanoCpus"] = int(spec.limits.cpu * 1e9)
     config: dict[str, Any] = {

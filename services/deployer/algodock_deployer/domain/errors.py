@@ -16,6 +16,7 @@ __all__ = [
     "ModelNotFound",
     "ModelRefused",
     "ModelSourceAway",
+    "NoDevice",
     "NotSupported",
     "PortLost",
     "ProgramFailed",
@@ -79,6 +80,10 @@ class ModelDamaged(ReleaseFailure):
 
 class ModelSourceAway(ReleaseFailure):
     """The server or hub that has a model cannot be reached, or fails again and again."""
+
+
+class NoDevice(ReleaseFailure):
+    """The GPUs that an instance wants are not there, or others have them; its detail says who, and what to do."""
 
 
 class ProgramFailed(ReleaseFailure):

@@ -48,11 +48,15 @@ class _Strict(BaseModel):
 
 
 class Resources(_Strict):
-    """What one instance may use; ``memory`` is in bytes, for all of its processes together."""
+    """What one instance may use; ``memory`` is in bytes, for all of its processes together.
+
+    ``gpu`` devices are its own, or, of each of them, the part ``gpu_share``.
+    """
 
     cpu: float | None = Field(default=None, gt=0)
     memory: Annotated[int | None, BeforeValidator(_bytes)] = Field(default=None, ge=16 * 2**20)
-    gpu: int = Field(default=0, ge=0)
+    gpu: int = Field(default=0, ge=0, le=64)
+    gpu_share: float = Field(default=1, gt=0, le=1)
 
 
 class ModelFile(_Strict):
@@ -196,7 +200,17 @@ def parse_manifest(content: bytes) -> Manifest:
         msg = f"{MANIFEST}: {_said(error)}"
         raise ManifestInvalid(msg) from error
     _check_models(manifest.models)
+    _check_devices(manifest)
     return manifest
+
+
+def _check_devices(manifest: Manifest) -> None:
+    """See that GPUs are asked for in one way."""
+    if manifest.resources.gpu_share < 1 and not manifest.resources.gpu:
+        raise ManifestInvalid(f"{MANIFEST}: resources.gpu_share: it is a part of each of `gpu` devices; say how many")
+    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
+        if manifest.resources.gpu and name in manifest.env:
+            raise ManifestInvalid(f"{MANIFEST}: env: {name} is set by the platform where resources.gpu is")
 
 
 def _check_models(models: list[ModelFile]) -> None:

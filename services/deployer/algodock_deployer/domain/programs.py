@@ -89,7 +89,8 @@ class ProgramSpec:
     """One instance as its process manager needs it.
 
     ``uid`` is set where it runs as somebody else; ``mode`` names the driver, the system's when empty.
-    ``image``, ``port`` and ``mounts`` (read-only) are a container's; its ``argv`` may be the image's own.
+    ``image``, ``port``, ``mounts`` (read-only) and ``devices`` (GPUs by UUID) are a container's;
+    its ``argv`` may be the image's own.
     """
 
     program: str
@@ -107,6 +108,7 @@ class ProgramSpec:
     image: str = ""
     port: int = 0
     mounts: tuple[Path, ...] = ()
+    devices: tuple[str, ...] = ()
 
 
 def as_user(uid: int, processes: int | None = None) -> list[str]:

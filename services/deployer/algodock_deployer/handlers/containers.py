@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["build_image", "check_container", "contained", "in_container"]
 
-_HOSTS_OWN = frozenset({"ALGODOCK_HEARTBEAT_URL", "ALGODOCK_DEBUG_LOG"})
-"""What leads to the machine's loopback address or into its folders: neither is there in a container."""
+_HOSTS_OWN = frozenset({"ALGODOCK_HEARTBEAT_URL", "ALGODOCK_DEBUG_LOG", "CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES"})
+"""What means the machine: its loopback address, its folders, its numbers of GPUs. In a container neither is there."""
 
 
 def in_container(context: Context, plan: Plan, algorithm: str) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from algodock_common.database import Database
     from algodock_common.storage import ObjectStore
+    from algodock_deployer.clients.devices import Devices
     from algodock_deployer.clients.docker_engine import ImageBuilder
     from algodock_deployer.clients.environments import EnvironmentBuilder
     from algodock_deployer.clients.model_cache import Models
@@ -162,6 +163,7 @@ class Context:
     environments: EnvironmentBuilder
     node: NodeBuilder
     models: Models
+    devices: Devices
     prober: Prober
     registry: Registry
     routers: Routers

@@ -10,8 +10,12 @@ from algodock_deployer.clients.files import link, write_whole
 from algodock_deployer.clients.tools import PATH
 from algodock_deployer.domain.programs import ProgramSpec, common_module, ports_module
 from algodock_deployer.handlers.containers import contained, in_container
+from algodock_deployer.handlers.devices import device_variables
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from algodock_deployer.domain.devices import Device
     from algodock_deployer.domain.releases import Instance
     from algodock_deployer.handlers.building import Prepared
     from algodock_deployer.handlers.context import Context
@@ -24,7 +28,9 @@ def _programs(context: Context, instance: Instance) -> Path:
     return context.folders.release(instance.algorithm, instance.release_id) / "programs"
 
 
-def spec_of(context: Context, progress: Progress, prepared: Prepared, instance: Instance) -> ProgramSpec:
+def spec_of(
+    context: Context, progress: Progress, prepared: Prepared, instance: Instance, devices: Sequence[Device]
+) -> ProgramSpec:
     """Return how the instance's program is started, its folders made."""
     folders, name = context.folders, instance.algorithm
     home = folders.home(name)
@@ -40,6 +46,7 @@ def spec_of(context: Context, progress: Progress, prepared: Prepared, instance: 
     environment = {
         "LANG": os.environ.get("LANG", "C.UTF-8"),
         **prepared.plan.manifest.env,
+        **device_variables(devices),
         "HOST": instance.host,
         "PORT": str(instance.port),
         "SERVICE_HOST": instance.host,
@@ -71,6 +78,7 @@ def spec_of(context: Context, progress: Progress, prepared: Prepared, instance: 
         limits=limits,
         groups=context.confinement.groups(instance.program, limits),
         mode=context.modes.of(name),
+        devices=tuple(one.uuid for one in devices),
     )
     return contained(context, prepared, instance, made) if in_container(context, prepared.plan, name) else made
 

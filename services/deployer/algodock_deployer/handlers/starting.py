@@ -13,10 +13,11 @@ from algodock_common import failpoints
 from algodock_common.errors import AlgoDockError
 from algodock_deployer.clients.files import write_whole
 from algodock_deployer.clients.registry import LeaseRequest
-from algodock_deployer.domain.errors import EngineRefused, PortLost, ProgramFailed
+from algodock_deployer.domain.errors import EngineRefused, NoDevice, PortLost, ProgramFailed
 from algodock_deployer.domain.programs import program_name
 from algodock_deployer.domain.releases import Instance
 from algodock_deployer.handlers.containers import in_container
+from algodock_deployer.handlers.devices import lease_devices
 from algodock_deployer.handlers.leftovers import end_leftovers, remove_temporary
 from algodock_deployer.handlers.probing import wait_healthy
 from algodock_deployer.handlers.progress import patiently
@@ -25,8 +26,10 @@ from algodock_deployer.repository import Instances, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
+    from uuid import UUID
 
     from algodock_deployer.clients.registry import Lease
+    from algodock_deployer.domain.devices import Device
     from algodock_deployer.handlers.building import Prepared
     from algodock_deployer.handlers.context import Context
     from algodock_deployer.handlers.progress import Progress
@@ -56,8 +59,10 @@ async def start_instances(
     try:
         async with progress.step("lease", "starting"):
             for _ in range(count or prepared.plan.instances(progress.service.instances)):
-                start.instances.append(await _lease(context, progress, prepared, start.instances))
-            progress.note(", ".join(f"{one.host}:{one.port}" for one in start.instances))
+                instance, devices = await _lease(context, progress, prepared, start.instances)
+                start.instances.append(instance)
+                start.devices[instance.id] = devices
+            progress.note(", ".join(start.place(one) for one in start.instances))
         async with progress.step("start", "starting"):
             for place in range(len(start.instances)):
                 await start.launch(place)
@@ -78,12 +83,19 @@ class _Start:
     progress: Progress
     prepared: Prepared
     instances: list[Instance] = field(default_factory=list)
+    devices: dict[UUID, Sequence[Device]] = field(default_factory=dict)
     lost: int = 0
+
+    def place(self, one: Instance) -> str:
+        """Return where it is, for people."""
+        gpus = ", ".join(str(device.index) for device in self.devices[one.id])
+        return f"{one.host}:{one.port}" + (f" (GPU {gpus})" if gpus else "")
 
     async def launch(self, place: int) -> None:
         """Start one's program."""
         while True:
-            spec = spec_of(self.context, self.progress, self.prepared, self.instances[place])
+            one = self.instances[place]
+            spec = spec_of(self.context, self.progress, self.prepared, one, self.devices[one.id])
             try:
                 await patiently(lambda spec=spec: self.context.processes.start(spec),  # type: ignore[misc]
                                 within_s=self.context.tuning.patience_s)  # fmt: skip
@@ -115,8 +127,8 @@ class _Start:
         self.lost += 1
         await abandon(self.context, [one], blocked=True)
         others = [other for other in self.instances if other is not one]
-        new = await _lease(self.context, self.progress, self.prepared, others, index=one.index)
-        self.instances[place] = new
+        new, devices = await _lease(self.context, self.progress, self.prepared, others, index=one.index)
+        self.instances[place], self.devices[new.id] = new, devices
         said = f"{said}; it has {new.port} now"
         self.progress.note(said)
         log.warning("port_lost", algorithm=one.algorithm, program=one.program, port=one.port, to=holder, now=new.port)
@@ -173,13 +185,14 @@ async def abandon(context: Context, instances: Sequence[Instance], *, blocked: b
 
 async def _lease(
     context: Context, progress: Progress, prepared: Prepared, started: Sequence[Instance], *, index: int = 0
-) -> Instance:
-    """Get a place for one more instance and note it, before anything is started there."""
+) -> tuple[Instance, Sequence[Device]]:
+    """Get a place for one more instance, and its GPUs, and note them, before anything is started there."""
     release, service, manifest = progress.release, progress.service, prepared.plan.manifest
     async with context.database.read() as session:
         present = await Instances(session).of_service(service.id)
     taken = {one.index for one in (*present, *started) if one.release_id == release.id}
     index = index or next(number for number in range(1, len(taken) + 2) if number not in taken)
+    known = await context.devices.inventory() if manifest.resources.gpu else ()
     request = LeaseRequest(
         algorithm_id=service.id,
         algorithm=service.name,
@@ -209,10 +222,15 @@ async def _lease(
         program=program_name(service.name, index, release.id),
         phase="starting",
     )
-    async with context.database.transaction() as tx:
-        await Instances(tx.session).add(instance)
+    try:
+        async with context.database.transaction() as tx:
+            await Instances(tx.session).add(instance)
+            devices = await lease_devices(tx.session, instance, manifest.resources, known)
+    except NoDevice:
+        await patiently(lambda: context.registry.release(instance.id), within_s=context.tuning.patience_s)
+        raise
     _token_file(context, instance, lease)
-    return instance
+    return instance, devices
 
 
 def _token_file(context: Context, instance: Instance, lease: Lease) -> None:

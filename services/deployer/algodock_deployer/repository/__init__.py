@@ -1,5 +1,6 @@
 """The deployer's tables and all of its SQL, by noun."""
 
+from algodock_deployer.repository.gpu_leases import GpuLeases
 from algodock_deployer.repository.groups import Groups
 from algodock_deployer.repository.instances import Instances
 from algodock_deployer.repository.operations import Operations
@@ -7,4 +8,4 @@ from algodock_deployer.repository.releases import Releases
 from algodock_deployer.repository.services import Services
 from algodock_deployer.repository.timeline import Timeline
 
-__all__ = ["Groups", "Instances", "Operations", "Releases", "Services", "Timeline"]
+__all__ = ["GpuLeases", "Groups", "Instances", "Operations", "Releases", "Services", "Timeline"]

@@ -5,7 +5,17 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-__all__ = ["builds", "claims", "instances", "operations", "releases", "service_groups", "services", "timeline"]
+__all__ = [
+    "builds",
+    "claims",
+    "gpu_leases",
+    "instances",
+    "operations",
+    "releases",
+    "service_groups",
+    "services",
+    "timeline",
+]
 
 metadata = sa.MetaData()
 _time = sa.DateTime(timezone=True)
@@ -110,6 +120,16 @@ instances = sa.Table(
     sa.Column("hold", sa.Text),
     sa.Column("hold_until", _time),
     sa.Column("why", sa.Text),
+    sa.Column("created_at", _time),
+)
+
+gpu_leases = sa.Table(
+    "gpu_leases",
+    metadata,
+    sa.Column("instance_id", sa.Uuid, primary_key=True),
+    sa.Column("device", sa.Text, primary_key=True),
+    sa.Column("node_id", sa.Text),
+    sa.Column("share", sa.Integer),
     sa.Column("created_at", _time),
 )
 
