@@ -1,4 +1,4 @@
-"""What every process driver promises, asked of each: supervisord, plain processes, both chosen between, the fake."""
+"""What every process driver promises, asked of each: our supervisord, a user's, plain processes, both, the fake."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ from algodock_deployer.clients.fakes import FakeProcesses
 from algodock_deployer.clients.local import LocalDriver
 from algodock_deployer.clients.processes import DriverUnavailable, ProcessDriver, Seen
 from algodock_deployer.clients.supervisor import SupervisorDriver
+from algodock_deployer.clients.users_supervisor import UsersSupervisorDriver
 from algodock_deployer.domain.modes import Modes
 from algodock_deployer.domain.programs import ProgramSpec
+from tests.outside.supervisord import UsersSupervisord
 
 Found = TypeVar("Found")
-KINDS = ("supervisor", "local", "chosen")
-"""`tests/docker` asks the same of the fourth."""
+KINDS = ("supervisor", "users-supervisor", "local", "chosen")
+"""`tests/docker` asks the same of the fifth."""
 
 SLEEPS = "import time; time.sleep(120)"
 STUBBORN = """
@@ -69,6 +71,8 @@ class Maker:
         folder = self.folder
         if self.kind == "docker":
             return DockerDriver(folder / "docker", Engine(os.environ["DOCKER_HOST"]))
+        if self.kind == "users-supervisor":
+            return UsersSupervisorDriver(folder / "a", folder / "conf.d", f"unix://{folder}/users.sock")
         supervisor = SupervisorDriver(folder / "a", folder / "a" / "programs", folder / "logs" / "supervisord.log")
         local = LocalDriver(folder / "local")
         if self.kind != "chosen":
@@ -85,7 +89,13 @@ async def make(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 async def made(kind: str, tmp_path: Path) -> AsyncIterator[Maker]:
     """Give a maker; what its drivers leave is ended."""
     maker = Maker(kind, tmp_path)
+    users = UsersSupervisord(tmp_path) if kind == "users-supervisor" else None
+    if users is not None:
+        await users.start()
+        theirs = await users.programs()
     yield maker
+    if users is not None:
+        assert await users.programs() == theirs, "what the user runs there was never touched"
     for driver in maker.made:
         await driver.close()
     last = maker()
@@ -93,6 +103,9 @@ async def made(kind: str, tmp_path: Path) -> AsyncIterator[Maker]:
         for program in await last.look_all():
             await last.stop(program)
     await last.close()
+    if users is not None:
+        assert [path.name for path in (tmp_path / "conf.d").iterdir()] == ["web.conf"], "no file of ours is left"
+        users.end()
     with suppress(OSError, ValueError):
         os.kill(int((tmp_path / "a" / "supervisord.pid").read_text()), signal.SIGTERM)
 

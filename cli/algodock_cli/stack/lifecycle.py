@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from algodock_cli.stack import algorithm_containers, algorithm_processes, ports, readiness
+from algodock_cli.stack import algorithm_containers, algorithm_processes, algorithm_supervisor, ports, readiness
 from algodock_cli.stack.data_folder import DataFolder
 from algodock_cli.stack.errors import ServerNotReady, StackNotRunning
 from algodock_cli.stack.programs import Program, write_private
@@ -114,6 +114,9 @@ class Stack:
             if ran:
                 progress("stops services and servers")
             self._supervisor.stop(self._noted().get("workers", ()))
+            if not keep_algorithms and algorithm_supervisor.end_programs(self.folder.algorithms):
+                progress("stopped the algorithms under your supervisord")
+                ran = True
             if not keep_algorithms and algorithm_processes.end_all(self.folder.algorithms, self._services_root()):
                 progress("stopped the algorithms")
                 ran = True

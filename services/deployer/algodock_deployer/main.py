@@ -31,6 +31,7 @@ from algodock_deployer.clients.sandbox import Sandbox
 from algodock_deployer.clients.sdk import SdkPackage
 from algodock_deployer.clients.supervisor import SupervisorDriver
 from algodock_deployer.clients.tools import run_tool
+from algodock_deployer.clients.users_supervisor import UsersSupervisorDriver
 from algodock_deployer.handlers import Context, Tuning
 from algodock_deployer.routes import make_router
 from algodock_deployer.schedule import Schedule
@@ -38,9 +39,11 @@ from algodock_deployer.settings import Settings
 from algodock_deployer.subscribers import subscribe
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from fastapi import FastAPI
+
+    from algodock_deployer.clients.processes import ProcessDriver
 
 __all__ = ["create_app"]
 
@@ -79,16 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     modes, docker = settings.modes(), settings.docker_url()
     engine = Engine(docker or f"unix://{SOCKET}")
-    processes = ChosenDrivers(
-        {
-            "supervisor": SupervisorDriver(
-                folders.algorithms, settings.programs_folder(), folders.logs / "supervisord.log"
-            ),
-            "local": LocalDriver(folders.algorithms / "local"),
-            "docker": DockerDriver(folders.algorithms / "docker", engine),
-        },
-        modes,
-    )
+    processes = ChosenDrivers(_drivers(settings, engine), modes)
     context = Context(
         database=database,
         store=store,
@@ -166,6 +160,22 @@ def create_app(settings: Settings) -> FastAPI:
     app = service_app("deployer", settings, lifespan=lifespan, checks=checks)
     app.include_router(make_router(context))
     return app
+
+
+def _drivers(settings: Settings, engine: Engine) -> Mapping[str, ProcessDriver]:
+    """Return one driver for each mode, and for programs of a mode's earlier driver that are still there."""
+    folders, url = settings.folders(), settings.deployer.supervisor_url
+    programs = folders.algorithms / "programs" if url else settings.programs_folder()
+    own = SupervisorDriver(folders.algorithms, programs, folders.logs / "supervisord.log")
+    drivers: dict[str, ProcessDriver] = {
+        "supervisor": own,
+        "local": LocalDriver(folders.algorithms / "local"),
+        "docker": DockerDriver(folders.algorithms / "docker", engine),
+    }
+    if url:
+        theirs = UsersSupervisorDriver(folders.algorithms, settings.programs_folder(), url.get_secret_value())
+        drivers |= {"supervisor": theirs, "supervisor of our own": own}
+    return drivers
 
 
 def _say_sandbox(notes: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import psutil
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from algodock_common.settings import CommonSettings
@@ -26,6 +26,9 @@ class DeployerSettings(BaseSettings):
 
     service_root_dir: Path | None = None
     supervisor_config_dir: Path | None = Field(default=None, description="where programs' files are written")
+    supervisor_url: SecretStr | None = Field(
+        default=None, description="a supervisord that runs already: unix:///… or http://user:password@host:port"
+    )
     docker_host: str | None = Field(
         default=None, description="the Docker Engine; default: its socket, where there is one"
     )
@@ -91,6 +94,8 @@ class Settings(CommonSettings):
     def programs_folder(self) -> Path:
         """Return where the programs' supervisord files are written."""
         configured = self.deployer.supervisor_config_dir
+        if self.deployer.supervisor_url:
+            return (configured or Path("/etc/supervisor/conf.d")).absolute()
         return configured.absolute() if configured else self.folders().algorithms / "programs"
 
     def nvidia_smi_path(self) -> str | None:

@@ -36,6 +36,7 @@ from algodock_deployer.clients.model_cache import ModelCache
 from algodock_deployer.clients.model_hubs import Hubs
 from algodock_deployer.clients.node import NodeEnvironments
 from algodock_deployer.clients.probes import HttpProber
+from algodock_deployer.clients.processes import ProcessDriver
 from algodock_deployer.clients.sandbox import Sandbox
 from algodock_deployer.clients.sdk import SdkPackage
 from algodock_deployer.clients.supervisor import SupervisorDriver
@@ -60,6 +61,7 @@ class Maker(Protocol):
         tuning: Tuning | None = None,
         confinement: Confinement | None = None,
         devices: Devices | None = None,
+        processes: ProcessDriver | None = None,
     ) -> AbstractAsyncContextManager[Deployer]: ...
 
 
@@ -101,7 +103,7 @@ class Deployer:
     store: FakeObjectStore
     registry: FakeRegistry
     routers: FakeRouters
-    processes: SupervisorDriver
+    processes: ProcessDriver
     ids: dict[str, UUID] = field(default_factory=dict)
 
     @staticmethod
@@ -271,6 +273,7 @@ def make(database: Database, root: Path, environments_root: Path, uv: str) -> Ma
         tuning: Tuning | None = None,
         confinement: Confinement | None = None,
         devices: Devices | None = None,
+        processes: ProcessDriver | None = None,
     ) -> AsyncIterator[Deployer]:
         folders = Folders(root, root / "services")
         store, routers, prober = FakeObjectStore(), FakeRouters(), HttpProber()
@@ -281,7 +284,7 @@ def make(database: Database, root: Path, environments_root: Path, uv: str) -> Ma
         )
         downloads = Downloads()
         models = ModelCache(folders.models, store=store, downloads=downloads, hubs=Hubs(downloads))
-        processes = SupervisorDriver(
+        processes = processes or SupervisorDriver(
             folders.algorithms, folders.algorithms / "programs", folders.logs / "supervisord.log"
         )
         context = Context(

@@ -35,6 +35,14 @@ def test_a_process_that_ended_before_it_was_ever_looked_at_is_told_of() -> None:
     assert (after.pid, after.exits, after.why, act) == (11, 1, "its memory reached the limit", "")
 
 
+@pytest.mark.parametrize(("state", "pid", "act"), [("STARTING", 11, ""), ("BACKOFF", 0, ""), ("FATAL", 0, "resume")])
+def test_what_could_not_have_its_port_because_of_an_orphan_is_no_exit(state: str, pid: int, act: str) -> None:
+    one, found = after_look(replace(ONE, exits=2), state, pid, later(5), orphaned=True)
+    assert (one.exits, one.hold, found) == (2, "", act)
+    after, _ = after_look(one, "RUNNING", 12, later(7))
+    assert (after.pid, after.exits) == (12, 2), "whatever runs next is its first process under the new manager"
+
+
 def test_the_pauses_grow_until_it_is_not_started_any_more() -> None:
     one, now, delays = replace(ONE, exits=1), NOW, []
     for pid in range(11, 20):

@@ -62,6 +62,7 @@ class ReleaseChanged(EventData):
     schema_key: str | None = None
     samples_key: str | None = None
     limits: Limits = Field(default_factory=Limits)
+    settled: bool = Field(default=True, description="false: in the middle of a change, and no command ends with it")
 
     def subject(self) -> str:
         """Return the algorithm's name."""

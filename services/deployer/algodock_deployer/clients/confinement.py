@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from algodock_deployer.clients.sandbox import Sandbox
     from algodock_deployer.domain.programs import ControlGroup
 
-__all__ = ["Confinement", "KernelConfinement", "Unconfined"]
+__all__ = ["Confinement", "KernelConfinement", "Unconfined", "end_carriers"]
 
 
 class Confinement(Protocol):
@@ -95,7 +95,7 @@ class KernelConfinement:
         if not spare:
             ended = await asyncio.to_thread(self._cgroups.clear, program)
             self._ooms.pop(program, None)
-        return ended + await asyncio.to_thread(_end_carriers, token, spare)
+        return ended + await asyncio.to_thread(end_carriers, token, spare)
 
     def notes(self) -> Sequence[str]:
         """Say what the kernel does not hold here."""
@@ -135,7 +135,7 @@ def _resident(pid: int) -> int:
     return used
 
 
-def _end_carriers(token: str, spare: int) -> int:
+def end_carriers(token: str, spare: int) -> int:
     """End every process whose environment has the token; twice, because one may have forked in between."""
     if not token:
         return 0

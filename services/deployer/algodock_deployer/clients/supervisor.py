@@ -16,7 +16,7 @@ import structlog
 from algodock_deployer.clients.files import tail, write_whole
 from algodock_deployer.clients.processes import DriverUnavailable, Seen
 from algodock_deployer.clients.tools import PATH
-from algodock_deployer.clients.xmlrpc import Fault, UnixRpc
+from algodock_deployer.clients.xmlrpc import Address, Fault, Rpc
 from algodock_deployer.domain.programs import (
     GROUP,
     ProgramSpec,
@@ -54,7 +54,7 @@ class SupervisorDriver:
         self.programs = programs.absolute()
         self.pids = self.folder / "run"
         self._log_file = log_file.absolute()
-        self._rpc = UnixRpc(self._socket)
+        self._rpc = Rpc(Address(self._socket))
         self._lock = asyncio.Lock()
 
     @property

@@ -35,13 +35,23 @@ def delay_after(exits: int) -> timedelta:
 
 
 def after_look(
-    one: Instance, state: str, pid: int, now: datetime, *, ailment: str = "", ended: str = "it exited"
+    one: Instance,
+    state: str,
+    pid: int,
+    now: datetime,
+    *,
+    ailment: str = "",
+    ended: str = "it exited",
+    orphaned: bool = False,
 ) -> tuple[Instance, Act]:
     """Return what is known of an instance after a look at its process, and what is to be done.
 
     ``state`` is the manager's word; ``ailment`` says why a living process must not go on, if it must not, and
-    ``ended`` how the last one came to its end.
+    ``ended`` how the last one came to its end. ``orphaned`` says that the process known so far was alive until just
+    now, under no manager: what the manager has tried meanwhile could not have its port, and counts for nothing.
     """
+    if orphaned:
+        return replace(one, pid=0, up_since=None), "resume" if state == "FATAL" else ""
     alive = state in _ALIVE and pid > 0
     if one.hold:
         return _held(one, now, pid=pid if alive else 0)

@@ -206,6 +206,7 @@ def changed(
     serving: bool = True,
     instances: list[UUID] | None = None,
     limits: Limits | None = None,
+    settled: bool = True,
 ) -> ReleaseChanged:
     """Return the event that tells of ``release`` as it stands, or as it is about to stand.
 
@@ -228,4 +229,5 @@ def changed(
         schema_key=release.schema_key,
         samples_key=release.samples_key,
         limits=limits or Limits(),
+        settled=settled,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
@@ -9,7 +10,7 @@ import structlog
 from algodock_common.errors import AlgoDockError
 from algodock_deployer.domain.keeping import after_look
 from algodock_deployer.handlers.last_words import last_words
-from algodock_deployer.handlers.leftovers import end_leftovers
+from algodock_deployer.handlers.leftovers import end_leftovers, end_orphan_of
 from algodock_deployer.handlers.status import show_status
 from algodock_deployer.handlers.watching import know_plans
 from algodock_deployer.repository import Instances, Services, Timeline
@@ -36,13 +37,15 @@ async def keep_alive(context: Context, instances: Sequence[Instance], seen: Mapp
     async with context.database.read() as session:
         now = await Instances(session).now()
         await know_plans(context, session, [one for one in instances if one.phase == "serving"])
-    for before in instances:
-        found = seen.get(before.program)
-        if found is None or before.phase != "serving" or context.background.busy(("keep", before.id)):
-            continue
+    looked_at = [
+        (one, seen[one.program]) for one in instances
+        if one.program in seen and one.phase == "serving" and not context.background.busy(("keep", one.id))
+    ]  # fmt: skip
+    orphaned = await asyncio.gather(*(end_orphan_of(context, one, spare=found.pid) for one, found in looked_at))
+    for (before, found), orphan in zip(looked_at, orphaned, strict=True):
         ailment = await _ailment(context, before, found)
         ended = "it exited" if found.exit_code is None else f"it exited with code {found.exit_code}"
-        after, act = after_look(before, found.state, found.pid, now, ailment=ailment, ended=ended)
+        after, act = after_look(before, found.state, found.pid, now, ailment=ailment, ended=ended, orphaned=orphan)
         if after != before:
             await _note(context, before, after)
         if act:

@@ -102,7 +102,8 @@ async def _join(context: Context, progress: Progress, fresh: Sequence[Instance],
         if others and len(others) + len(new) > before:
             await rows.set_phase(others[:1], "draining")
             others = others[1:]
-        tx.emit(changed(service, live, instances=[*new, *others], limits=limits_of(live.plan)))
+        told = changed(service, live, instances=[*new, *others], limits=limits_of(live.plan), settled=False)
+        tx.emit(told)
         progress.note(f"{len(new)} new, {len(others)} old")
     failpoints.reach("deploy.joined")
 

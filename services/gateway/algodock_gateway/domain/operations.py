@@ -43,6 +43,8 @@ _STARTING: frozenset[Action] = frozenset({"start", "restart", "redeploy", "rollb
 
 def ended_by(event: ReleaseChanged) -> Ended | None:
     """Return which operations the event ends; None when it ends none."""
+    if not event.settled:
+        return None
     if not event.serving and event.service_status == "stopped":
         return Ended(_STOPPING, "succeeded")
     if event.state == "live" and event.serving and event.service_status in {"running", "degraded"}:
