@@ -37,6 +37,7 @@ def test_an_end_ends_what_was_asked_for(told: dict[str, object], actions: set[st
     [
         {"state": "building", "service_status": "building"},
         {"state": "kept", "service_status": "running"},
+        {"state": "live", "service_status": "running", "settled": False},
         {"state": "draining", "serving": False, "service_status": "stopping"},
     ],
 )
