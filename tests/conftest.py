@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.outside.platform import Platform
 
 
-_HEAVIEST_FIRST = ("faults", "e2e", "docker", "browser", "integration", "contract", "unit")
+_HEAVIEST_FIRST = ("faults", "e2e", "docker", "browser", "edge", "integration", "contract", "unit")
 """Folders of tests as they are begun: what takes minutes is not left for the end, when no other process has work."""
 
 

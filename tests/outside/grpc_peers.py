@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-__all__ = ["ECHO", "HEALTH", "NOT_SERVING", "SERVING", "WHO", "GrpcPeer"]
+__all__ = ["EACH", "ECHO", "FAIL", "HANG", "HEALTH", "NOT_SERVING", "SERVING", "WHO", "GrpcPeer"]
 
 ECHO, WHO, HANG, FAIL, EACH = (f"/demo.Echo/{method}" for method in ("Say", "Who", "Hang", "Fail", "SayEach"))
 HEALTH = "/grpc.health.v1.Health/Check"

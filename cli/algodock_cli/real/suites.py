@@ -13,15 +13,16 @@ from algodock_cli.real.servers import RealServers, real_servers
 from algodock_cli.stack.data_folder import project_folder
 from algodock_cli.stack.lifecycle import Stack
 
-__all__ = ["BROWSER", "DOCKER", "ON_REAL_SERVERS", "SHARES", "prepared"]
+__all__ = ["BROWSER", "DOCKER", "EDGE", "ON_REAL_SERVERS", "SHARES", "prepared"]
 
 BROWSER = "tests/browser"
 DOCKER = "tests/docker"
-ON_REAL_SERVERS = (("tests/integration",), ("tests/e2e", "tests/faults", BROWSER, DOCKER))
+EDGE = "tests/edge"
+ON_REAL_SERVERS = (("tests/integration",), ("tests/e2e", "tests/faults", BROWSER, DOCKER, EDGE))
 """What runs against real servers by default, each on servers that begin empty: what one leaves would wake the next.
 
-The browser and the Docker Engine are Debian's, as those servers are, so what needs them belongs here; without --real it
-runs when named.
+The browser, the Docker Engine and nginx are Debian's, as those servers are, so what needs them belongs here; without
+--real it runs when named.
 """
 SHARES = "ALGODOCK_TEST_SHARES"
 """Names the environments of the test processes: a JSON list, the first for the first process."""
@@ -51,6 +52,8 @@ def prepared(suite: list[str], processes: int, progress: Progress) -> Iterator[d
             common |= started.enter_context(docker_engine(os.environ, progress=progress))
         if any(word.startswith(BROWSER) for word in suite) and "CHROMIUM" not in os.environ:
             common["CHROMIUM"] = str(machine_program("chromium", "chromium", progress))
+        if any(word.startswith(EDGE) for word in suite) and "NGINX_BINARY" not in os.environ:
+            common["NGINX_BINARY"] = str(machine_program("nginx", "nginx", progress))
         yield shares[0] | common if processes == 1 else common | {SHARES: json.dumps(shares)}
 
 

@@ -11,6 +11,7 @@ import psutil
 
 __all__ = ["end_all"]
 
+_PID_FOLDERS = ("run", "local", "edge")
 _STOP_S = 30.0
 _LEFTOVER_S = 3.0
 
@@ -19,8 +20,8 @@ def end_all(folder: Path, services_root: Path) -> bool:
     """Stop the algorithms' supervisord and whatever an earlier one left; return whether anything ran.
 
     Args:
-        folder: where the deployer keeps that supervisord's files, and the algorithms' pid files: in ``run``, and in
-            ``local`` those of algorithms that run without supervisord.
+        folder: where the deployer keeps that supervisord's files, and the algorithms' pid files: in ``run``, in
+            ``local`` those of algorithms that run without supervisord, and in ``edge`` that of the nginx in front.
         services_root: below it the algorithms, and their builds, work.
     """
     supervisord = _supervisord(folder)
@@ -52,7 +53,7 @@ def _left_over(folder: Path, services_root: Path) -> Iterator[psutil.Process]:
     A pid that was given to somebody else since the file was written is none, nor is a person's shell
     (one on a terminal) that stands in such a folder.
     """
-    for file in (*(folder / "run").glob("*.pid"), *(folder / "local").glob("*.pid")):
+    for file in (pid for kind in _PID_FOLDERS for pid in (folder / kind).glob("*.pid")):
         try:
             process = psutil.Process(int(file.read_text(encoding="ascii")))
             if process.create_time() <= file.stat().st_mtime + 1:

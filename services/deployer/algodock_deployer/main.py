@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
@@ -23,16 +25,18 @@ from algodock_deployer.clients.environments import UvEnvironments
 from algodock_deployer.clients.local import LocalDriver
 from algodock_deployer.clients.model_cache import ModelCache
 from algodock_deployer.clients.model_hubs import Hubs, modelscope_endpoint
+from algodock_deployer.clients.nginx import Nginx
 from algodock_deployer.clients.node import NodeEnvironments
 from algodock_deployer.clients.probes import HttpProber
 from algodock_deployer.clients.registry import HttpRegistry
-from algodock_deployer.clients.routers import RedisRouters
+from algodock_deployer.clients.routers import RedisRouters, RedisSeat
 from algodock_deployer.clients.sandbox import Sandbox
 from algodock_deployer.clients.sdk import SdkPackage
 from algodock_deployer.clients.supervisor import SupervisorDriver
 from algodock_deployer.clients.tools import run_tool
 from algodock_deployer.clients.users_supervisor import UsersSupervisorDriver
 from algodock_deployer.handlers import Context, Tuning
+from algodock_deployer.handlers.edge import Edge, grpc_names
 from algodock_deployer.routes import make_router
 from algodock_deployer.schedule import Schedule
 from algodock_deployer.settings import Settings
@@ -123,6 +127,18 @@ def create_app(settings: Settings) -> FastAPI:
         context, reconcile_every_s=own.deployer_reconcile_interval, watch_every_s=own.health_check_interval
     )
     subscribe(bus, context)
+    edge = (
+        Edge(
+            context.registry,
+            partial(grpc_names, context),
+            settings.site(),
+            Nginx(settings.site().folder, settings.nginx_path()),
+            RedisSeat(redis, f"edge-{settings.platform.node_id}"),
+            context.edge_bell,
+        )
+        if settings.edge.edge == "nginx"
+        else None
+    )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -131,10 +147,15 @@ def create_app(settings: Settings) -> FastAPI:
         await bus.start()
         await database.start()
         schedule.start()
+        following = asyncio.create_task(edge.run(), name="edge") if edge is not None else None
         try:
             yield
         finally:
             await bus.stop()
+            if edge is not None and following is not None:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+                await edge.stop()
             await schedule.stop()
             await database.stop()
             await prober.close()
@@ -157,6 +178,8 @@ def create_app(settings: Settings) -> FastAPI:
         "processes": processes.look_all,
         "sandbox": sandbox_state,
     }
+    if edge is not None:
+        checks["edge"] = edge.state
     app = service_app("deployer", settings, lifespan=lifespan, checks=checks)
     app.include_router(make_router(context))
     return app

@@ -6,17 +6,20 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
 
 import psutil
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from algodock_common.settings import CommonSettings
 from algodock_deployer.clients.docker_engine import SOCKET
+from algodock_deployer.domain.edge import Site
 from algodock_deployer.domain.folders import Folders
 from algodock_deployer.domain.modes import Modes, modes_of
 
-__all__ = ["DeployerSettings", "Settings"]
+__all__ = ["DeployerSettings", "EdgeSettings", "Settings"]
 
 
 class DeployerSettings(BaseSettings):
@@ -57,6 +60,36 @@ class DeployerSettings(BaseSettings):
     deployer_sandbox_uid: int = Field(default=61_200, ge=1000, description="the builder's; services' come after it")
 
 
+class EdgeSettings(BaseSettings):
+    """``EDGE``, ``EDGE_*`` and ``NGINX_BINARY``: the nginx in front, where one is wanted; lists have commas."""
+
+    model_config = SettingsConfigDict(env_prefix="EDGE_", extra="ignore", frozen=True)
+
+    edge: Literal["off", "nginx"] = Field(default="off", validation_alias="EDGE")
+    binary: str = Field(default="nginx", validation_alias="NGINX_BINARY")
+    http: str = Field(default="127.0.0.1:8080", description="address and port; with a certificate it leads to https")
+    https: str = "127.0.0.1:8443"
+    grpc: str = "127.0.0.1:6006"
+    gateways: str = Field(default="", description="host:port of each; default: the one of GATEWAY_URL")
+    server_names: str = ""
+    tls_certificate: str = ""
+    tls_key: str = ""
+    hsts_s: int = Field(default=31_536_000, ge=0, description="0: no such header")
+    acme_dir: str = Field(default="", description="the webroot that certbot writes its challenges to")
+    trusted_proxies: str = Field(default="", description="networks whose X-Forwarded-For counts")
+    grpc_allow: str = Field(default="", description="networks that may call at the gRPC port; default: all")
+    grpc_deny: str = ""
+    workers: str = Field(default="auto", pattern=r"^(auto|\d{1,3})$")
+    user: str = Field(default="", description="of nginx's workers where the deployer is root; default: nginx's own")
+
+    @model_validator(mode="after")
+    def _whole_certificate(self) -> EdgeSettings:
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            msg = "EDGE_TLS_CERTIFICATE and EDGE_TLS_KEY belong together"
+            raise ValueError(msg)
+        return self
+
+
 class Settings(CommonSettings):
     """The common sections and the deployer's own."""
 
@@ -68,6 +101,7 @@ class Settings(CommonSettings):
         """
         super().__init__()
         self.deployer = DeployerSettings()
+        self.edge = EdgeSettings()
 
     def modes(self) -> Modes:
         """Return which driver runs what: ``DEPLOYMENT_MODE`` and ``ALGODOCK_SERVICE_<NAME>_DEPLOYMENT_MODE``.
@@ -103,8 +137,39 @@ class Settings(CommonSettings):
         own = self.deployer.deployer_nvidia_smi
         return shutil.which("nvidia-smi") if own is None else own or None
 
+    def site(self) -> Site:
+        """Return how the edge is to be reached, and what stands behind it."""
+        edge = self.edge
+        return Site(
+            folder=self.folders().algorithms / "edge",
+            gateways=_listed(edge.gateways) or (urlsplit(self.peers.gateway_url).netloc,),
+            service_token=self.secrets.service_token(),
+            http=edge.http,
+            https=edge.https,
+            grpc=edge.grpc,
+            server_names=_listed(edge.server_names),
+            certificate=edge.tls_certificate,
+            certificate_key=edge.tls_key,
+            hsts_s=edge.hsts_s,
+            acme_folder=edge.acme_dir,
+            proxies=_listed(edge.trusted_proxies),
+            allow=_listed(edge.grpc_allow),
+            deny=_listed(edge.grpc_deny),
+            workers=edge.workers,
+            user=edge.user if os.geteuid() == 0 else "",
+        )
+
+    def nginx_path(self) -> str:
+        """Return the nginx to run, also where Debian puts it; one that cannot be found fails with its name."""
+        search = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
+        return shutil.which(self.edge.binary, path=search) or self.edge.binary
+
     def uv_path(self) -> str:
         """Return the uv to build with; a name that cannot be found fails at the first build, with that name."""
         beside = Path(sys.executable).parent / "uv"
         search = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path.home() / ".local" / "bin")])
         return self.deployer.uv or (str(beside) if beside.exists() else shutil.which("uv", path=search) or "uv")
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -26,6 +26,7 @@ from algodock_gateway.handlers.credentials import Credentials, SecretBox
 from algodock_gateway.handlers.deploying import Deploying
 from algodock_gateway.handlers.directory import Directory
 from algodock_gateway.handlers.following import Following
+from algodock_gateway.handlers.grpc_calls import GrpcCalls
 from algodock_gateway.handlers.identity import Stamps
 from algodock_gateway.handlers.key_ring import KeyRing
 from algodock_gateway.handlers.load import CallLoad
@@ -147,7 +148,9 @@ def create_app(settings: Settings) -> Edge:
     app.include_router(
         make_documents(title=TITLE, version=VERSION, bootstrap=settings.kafka.bootstrap, serving=lambda: feed.filled)
     )
-    app.include_router(make_internal(credentials, callback_secrets, algorithms, services))
+    app.include_router(
+        make_internal(credentials, callback_secrets, algorithms, services, GrpcCalls(keys, directory, desk, book))
+    )
     app.include_router(
         make_api(
             algorithms_handler=algorithms,

@@ -24,7 +24,7 @@ def test_every_folder_of_tests_is_run_by_itself_or_on_real_servers() -> None:
     embedded = set(settings["tool"]["pytest"]["ini_options"]["testpaths"])
     real = {folder for suite in suites.ON_REAL_SERVERS for folder in suite}
     assert embedded | real == folders_with_tests()
-    assert real - embedded == {"tests/browser", "tests/docker"}
+    assert real - embedded == {"tests/browser", "tests/docker", "tests/edge"}
 
 
 def test_on_real_servers_a_docker_engine_that_cannot_be_had_is_a_failure(
@@ -60,10 +60,15 @@ def test_on_real_servers_a_browser_that_cannot_be_had_is_a_failure(
     monkeypatch.delenv("CHROMIUM", raising=False)
     monkeypatch.setenv("DOCKER_HOST", "unix:///some/docker.sock")
     monkeypatch.setenv("DEPLOYER_DOCKER_IMAGE", "some")
+    monkeypatch.delenv("NGINX_BINARY", raising=False)
     with pytest.raises(ServerMissing, match="apt-get install chromium"):
         verb._on_real_servers(PROJECT, [])
     assert ran == []
     monkeypatch.setenv("CHROMIUM", "/some/chromium")
+    with pytest.raises(ServerMissing, match="apt-get install nginx"):
+        verb._on_real_servers(PROJECT, [])
+    assert ran == []
+    monkeypatch.setenv("NGINX_BINARY", "/some/nginx")
     assert verb._on_real_servers(PROJECT, []) == 0
     assert "tests/browser" in ran[0]
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from uuid import UUID
 
 from algodock_common.errors import Conflict
+from algodock_common.events import InstanceChanged
 from algodock_common.identifiers import uuid7
+from algodock_common.routing import RouteSnapshot
 from algodock_deployer.clients.environments import Environment
 from algodock_deployer.clients.node import Node
 from algodock_deployer.clients.probes import Answer, Listener
@@ -194,6 +196,22 @@ class FakeRegistry:
     async def routes(self) -> tuple[int, Sequence[Route]]:
         """Return everything."""
         return self.epoch, [self._route(key) for key in self.leases]
+
+    async def snapshot(self) -> RouteSnapshot:
+        """Return everything as routers see it."""
+        instances = []
+        for key, asked in self.leases.items():
+            place, (state, epoch) = self.places[key], self.states[key]
+            instances.append(
+                InstanceChanged.model_validate(
+                    {
+                        "instance_id": key, "algorithm_id": asked.algorithm_id, "algorithm": asked.algorithm,
+                        "node_id": asked.node_id, "host": place.host, "port": place.port, "base_url": place.base_url,
+                        "release_id": asked.release_id, "state": state, "limits": asked.limits, "epoch": epoch,
+                    }
+                )
+            )  # fmt: skip
+        return RouteSnapshot(epoch=self.epoch, instances=instances)
 
     def drain(self, instance_id: UUID) -> int:
         """Let an instance drain since a new epoch; return it."""

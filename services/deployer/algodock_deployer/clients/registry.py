@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from uuid import UUID
 
+from algodock_common.routing import RouteSnapshot
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -81,6 +83,10 @@ class Registry(Protocol):
         """Return the routing epoch and every instance that is not gone."""
         ...
 
+    async def snapshot(self) -> RouteSnapshot:
+        """Return the same as routers see it, with addresses, weights and limits."""
+        ...
+
 
 class HttpRegistry:
     """``Registry`` over its internal HTTP."""
@@ -121,6 +127,10 @@ class HttpRegistry:
         """Return the snapshot that routers fill themselves from."""
         answer = await self._client.get("/internal/routes")
         return int(answer["epoch"]), [_route(raw) for raw in answer["instances"]]
+
+    async def snapshot(self) -> RouteSnapshot:
+        """Return the snapshot as routers read it."""
+        return RouteSnapshot.model_validate(await self._client.get("/internal/routes"))
 
 
 def _route(raw: dict[str, Any]) -> Route:

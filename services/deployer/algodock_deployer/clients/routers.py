@@ -8,6 +8,7 @@ nobody is told what is there. (``docs/decisions/0047``.)
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -16,15 +17,17 @@ from uuid import UUID
 from redis.exceptions import RedisError
 
 from algodock_common.errors import Unavailable
+from algodock_common.routing.feed import ROUTER_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from redis.asyncio import Redis
 
-__all__ = ["RedisRouters", "RouterState", "Routers"]
+__all__ = ["RedisRouters", "RedisSeat", "RouterState", "Routers", "Seat"]
 
-PATTERN = "algodock:router:*"
+PATTERN = f"{ROUTER_KEY}*"
+SEAT_S = 10
 MARK: Final = "algodock:routers-known"
 SETTLE_S: Final = 5.0
 """Seconds in which every router has written its key: it does every two, and at once when something moves."""
@@ -50,6 +53,22 @@ class RouterState:
         return self.epoch >= epoch and self.in_flight.get(instance_id, 0) == 0
 
 
+class Seat(Protocol):
+    """A router of the deployer's own: what it has applied is said beside the others."""
+
+    async def say(self, epoch: int, draining: Mapping[UUID, int]) -> None:
+        """Say which epoch is applied, and how much is open to draining instances; holds for ten seconds.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        ...
+
+    async def leave(self) -> None:
+        """Take it back: nobody waits for this router any more; does not raise."""
+        ...
+
+
 class Routers(Protocol):
     """Reads the routers' states."""
 
@@ -60,6 +79,29 @@ class Routers(Protocol):
             Unavailable: Redis does not answer, or may not have heard of every router yet.
         """
         ...
+
+
+class RedisSeat:
+    """``Seat`` as one of the keys that ``RedisRouters`` reads."""
+
+    def __init__(self, redis: Redis, router: str) -> None:
+        """Write through ``redis`` under the router's name."""
+        self._redis = redis
+        self._key = ROUTER_KEY + router
+
+    async def say(self, epoch: int, draining: Mapping[UUID, int]) -> None:
+        """Write the key."""
+        value = json.dumps({"epoch": epoch, "draining": {str(key): count for key, count in draining.items()}})
+        try:
+            await self._redis.set(self._key, value, ex=SEAT_S)
+        except (RedisError, OSError) as error:
+            msg = f"Redis does not answer: {error!r}"
+            raise Unavailable(msg) from error
+
+    async def leave(self) -> None:
+        """Remove the key; it expires by itself where that fails."""
+        with contextlib.suppress(RedisError, OSError):
+            await self._redis.delete(self._key)
 
 
 class RedisRouters:

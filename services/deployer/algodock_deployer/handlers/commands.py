@@ -56,6 +56,7 @@ async def take_algorithm(context: Context, event: Event[AlgorithmChanged]) -> No
 async def take_instance(context: Context, event: Event[InstanceChanged]) -> None:
     """Learn since which epoch an instance drains, and whether a serving one fell silent or came back."""
     data = event.data
+    context.edge_bell.set()
     if data.release_id is None:
         return
     async with context.database.transaction() as tx:

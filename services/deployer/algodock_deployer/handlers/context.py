@@ -154,7 +154,7 @@ class Context:
     """The deployer's database, its outside and its numbers.
 
     ``images`` is there where a Docker Engine is.
-    ``bell`` is rung when there is new work, so that nobody waits for a poll.
+    ``bell`` is rung when there is new work, so that nobody waits for a poll; ``edge_bell`` when routing changed.
     """
 
     database: Database
@@ -175,6 +175,7 @@ class Context:
     modes: Modes = field(default_factory=Modes)
     images: ImageBuilder | None = None
     bell: asyncio.Event = field(default_factory=asyncio.Event)
+    edge_bell: asyncio.Event = field(default_factory=asyncio.Event)
     loads: LoadBoard = field(default_factory=LoadBoard)
     drains: DrainBoard = field(default_factory=DrainBoard)
     background: Background = field(default_factory=Background)

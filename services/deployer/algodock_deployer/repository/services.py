@@ -64,6 +64,16 @@ class Services:
         row = (await self._session.execute(query.with_for_update(of=services))).first()
         return _service(row) if row else None
 
+    async def speaking_grpc(self) -> Sequence[str]:
+        """Return the names of the services whose release is a gRPC service, those that are stopped among them."""
+        protocol = releases.c.plan["manifest"]["protocol"].astext
+        query = (
+            sa.select(services.c.name)
+            .join(releases, releases.c.id == services.c.live_release_id)
+            .where(protocol == "grpc", services.c.desired != "removed")
+        )
+        return list((await self._session.execute(query)).scalars())
+
     async def find(self, name: str) -> Service | None:
         """Return the service of this name or id."""
         try:

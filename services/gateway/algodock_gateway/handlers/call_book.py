@@ -70,6 +70,10 @@ class CallBook:
         metric.observe(record.duration_us / 1e6)
         if record.algorithm_id is not None:
             self.durations.note(record.algorithm, record.duration_us / 1e3)
+        self.keep(record)
+
+    def keep(self, record: CallRecord) -> None:
+        """Keep a record for the next batch, of a call whose time nobody here knows."""
         if len(self._waiting) >= WAITING_MOST:
             self._waiting.popleft()
             CALL_RECORDS_LOST.labels("full").inc()

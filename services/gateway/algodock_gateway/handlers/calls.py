@@ -50,10 +50,10 @@ class CallDesk:
         """Join what is needed; nothing is read."""
         self.table = table
         self.pool = pool
+        self.waking = waking
         self._routes = routes
         self._directory = directory
         self._capacity = capacity
-        self._waking = waking
         self._gates: dict[str, Gate] = {}
 
     def gates(self) -> Iterable[Gate]:
@@ -82,7 +82,7 @@ class CallDesk:
         route = self.known_route(algorithm)
         if route is None:
             self._check_protocol(algorithm)
-            await self._waking.wait(algorithm)
+            await self.waking.wait(algorithm)
             route = self.known_route(algorithm)
         if route is None:
             self._check_protocol(algorithm)
