@@ -1,8 +1,8 @@
-"""The edge as browsers and programs meet it: pages and API, streams, compression, TLS, and whose word on addresses counts."""
+"""The edge as browsers and programs meet it: pages, API, streams, compression, TLS, who is believed on addresses."""
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ssl
 from typing import TYPE_CHECKING
 
@@ -32,15 +32,15 @@ def certificate(folder: Path, name: str) -> tuple[str, str]:
     """Make a certificate of our own for 127.0.0.1; return its file and its key's."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -142,6 +142,6 @@ def test_old_tls_is_refused(front: Front, tmp_path: Path) -> None:
     context.set_ciphers("ALL:@SECLEVEL=0")
     with (
         httpx.Client(verify=context, trust_env=False, timeout=60) as client,
-        pytest.raises(httpx.ConnectError, match=r"(?i)version|protocol"),
+        pytest.raises(httpx.ConnectError, match="alert protocol version"),
     ):
         client.get(f"https://localhost:{front.site.https.rpartition(':')[2]}/")

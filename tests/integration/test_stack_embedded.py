@@ -100,17 +100,21 @@ def test_down_ends_the_algorithms_that_a_killed_supervisord_left(tmp_path: Path)
     (folder / "run").mkdir(parents=True)
     by_folder = subprocess.Popen(["/bin/sleep", "60"], cwd=root / "echo", start_new_session=True)
     by_pid_file = subprocess.Popen(["/bin/sleep", "60"], cwd="/", start_new_session=True)
+    edge = subprocess.Popen(["/bin/sleep", "60"], cwd="/", start_new_session=True)
     somebody = subprocess.Popen(["/bin/sleep", "60"], cwd="/", start_new_session=True)
     try:
+        (folder / "edge").mkdir()
+        (folder / "edge" / "nginx.pid").write_text(f"{edge.pid}\n")
         (folder / "run" / "a.pid").write_text(str(by_pid_file.pid))
         (folder / "run" / "b.pid").write_text(str(somebody.pid))
         os.utime(folder / "run" / "b.pid", (0, 0))  # the pid was another process's when this was written
         assert end_all(folder, root)
         assert not psutil.pid_exists(by_folder.pid)
         assert not psutil.pid_exists(by_pid_file.pid)
+        assert not psutil.pid_exists(edge.pid)
         assert psutil.pid_exists(somebody.pid)
         assert not end_all(folder, root)
     finally:
-        for process in (by_folder, by_pid_file, somebody):
+        for process in (by_folder, by_pid_file, edge, somebody):
             process.kill()
             process.wait()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import grpc.aio
 import pytest
 
+from algodock_deployer.handlers.edge import grpc_names
 from tests.integration.deployer.conftest import QUICK
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ async def test_the_example_is_built_from_its_proto_found_healthy_and_answers(mak
         assert step["detail"] == "1 shown, none is run: samples are calls over HTTP"
         (lease,) = deployer.registry.leases.values()
         assert (lease.protocol, lease.health_path) == ("grpc", "/algodock.examples.Echo")
+        assert await grpc_names(deployer.context) == ["echo-grpc"]
         view = await deployer.service("echo-grpc")
         async with grpc.aio.insecure_channel(f"127.0.0.1:{view.instances[0].port}") as channel:
             say = channel.unary_unary("/algodock.examples.Echo/Say")

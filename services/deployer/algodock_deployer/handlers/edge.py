@@ -78,13 +78,13 @@ class Edge:
         self._applied: tuple[GrpcService, ...] | None = None
         self._epoch = 0
         self._refused = ""
-        self._why = "it was not started yet"
+        self.why = "it was not started yet"
         self._again_at = 0.0
         self._known_to: dict[int, frozenset[UUID] | None] = {}
 
     async def state(self) -> str:
         """Return why the edge does not serve as it should, for ``/ready``; nothing where it does."""
-        return self._why
+        return self.why
 
     async def run(self) -> None:
         """Follow for ever."""
@@ -134,13 +134,13 @@ class Edge:
         """Keep why not; said in the log once, and in ``/ready`` as long as it is so."""
         serves = await self._server.current() is not None
         why = f"{reason}; it {'serves as before' if serves else 'does not run'}"
-        if why != self._why:
+        if why != self.why:
             log.error("edge_refused", reason=reason, serves=serves)
-        self._why = why
+        self.why = why
 
     async def _serve_by(self, text: str, fleet: tuple[GrpcService, ...]) -> None:
         if await self._server.current() == text:
-            self._applied, self._refused, self._why = fleet, "", ""
+            self._applied, self._refused, self.why = fleet, "", ""
             return
         now = asyncio.get_running_loop().time()
         if text == self._refused and now < self._again_at:
@@ -151,7 +151,7 @@ class Edge:
             self._refused, self._again_at = text, now + AGAIN_S
             await self._refuse(error.detail)
             return
-        self._applied, self._refused, self._why = fleet, "", ""
+        self._applied, self._refused, self.why = fleet, "", ""
         log.info("edge_applied", services=len(fleet), instances=sum(len(one.servers) for one in fleet))
 
     async def _acknowledge(self, snapshot: RouteSnapshot, fleet: tuple[GrpcService, ...]) -> bool:
