@@ -177,7 +177,7 @@ def front(tmp_path_factory: pytest.TempPathFactory, _standing_in: StandIn) -> It
     """Run one nginx for a module: each test gives it a configuration, and starting it anew costs seconds."""
     http, https, port = (f"127.0.0.1:{_free_port('127.0.0.1')}" for _ in range(3))
     site = Site(
-        tmp_path_factory.mktemp("edge"),
+        tmp_path_factory.mktemp("edge") / "algorithms" / "edge",
         (f"127.0.0.1:{_standing_in.port}",),
         TOKEN,
         http=http,

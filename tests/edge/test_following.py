@@ -102,12 +102,10 @@ async def following(front: Front, fleet: Fleet, names: tuple[str, ...] = (), **s
     changed = replace(front.site, **site)
     seat, bell = HeldSeat(), asyncio.Event()
     edge = Edge(fleet.registry, known, changed, front.nginx, seat, bell)
-    task = asyncio.create_task(edge.run())
+    edge.start()
     try:
         yield Following(edge, seat, changed, bell)
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
         await edge.stop()
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+import os
 import ssl
-from typing import TYPE_CHECKING
+import subprocess
+from pathlib import Path
 
 import grpc
 import httpx
@@ -14,12 +17,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.edge.conftest import SCRIPT, Front, StandIn, service
+from tests.edge.conftest import SCRIPT, Front, StandIn, nginx_binary, service
 from tests.outside.grpc_peers import ECHO, GrpcPeer
+from tests.outside.platform import eventually
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+HOOK = Path(__file__).parents[2] / "infra" / "nginx" / "certbot-deploy-hook"
 pytestmark = pytest.mark.timeout(180)
 
 
@@ -131,6 +133,19 @@ def test_tls_is_modern_and_strict_and_plain_http_leads_to_it(front: Front, gatew
         address = f"localhost:{front.grpc_port}"
         assert front.call(f"/echo-one{ECHO}", channel=grpc.secure_channel(address, trusting)) == b"hello"
         assert front.refused(f"/echo-one{ECHO}")[0] == "UNAVAILABLE", "nothing is said without TLS"
+
+
+def test_certbots_hook_tests_and_reloads(front: Front) -> None:
+    front.serve()
+    before = set(asyncio.run(front.nginx.workers()))
+    data = front.site.folder.parent.parent
+    environment = os.environ | {"NGINX_BINARY": nginx_binary()}
+    subprocess.run(["/bin/sh", str(HOOK), str(data)], env=environment, check=True, timeout=60)
+    eventually(lambda: not before & set(asyncio.run(front.nginx.workers())))
+    config = front.site.folder / "nginx.conf"
+    config.write_text(config.read_text() + "nonsense;")
+    ended = subprocess.run(["/bin/sh", str(HOOK), str(data)], env=environment, check=False, timeout=60)
+    assert ended.returncode != 0, "what nginx refuses is not loaded"
 
 
 def test_old_tls_is_refused(front: Front, tmp_path: Path) -> None:

@@ -57,11 +57,11 @@ class _Addition:
         return pairs
 
 
-class AlgorithmInterceptor(  # type: ignore[misc]  # grpcio is published without types
-    grpc.UnaryUnaryClientInterceptor,
-    grpc.UnaryStreamClientInterceptor,
-    grpc.StreamUnaryClientInterceptor,
-    grpc.StreamStreamClientInterceptor,
+class AlgorithmInterceptor(
+    grpc.UnaryUnaryClientInterceptor,  # type: ignore[misc]  # grpcio is published without types
+    grpc.UnaryStreamClientInterceptor,  # type: ignore[misc]  # as above
+    grpc.StreamUnaryClientInterceptor,  # type: ignore[misc]  # as above
+    grpc.StreamStreamClientInterceptor,  # type: ignore[misc]  # as above
 ):
     """For a channel of one's own: ``grpc.intercept_channel(channel, AlgorithmInterceptor(name, key))``."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -127,18 +126,7 @@ def create_app(settings: Settings) -> FastAPI:
         context, reconcile_every_s=own.deployer_reconcile_interval, watch_every_s=own.health_check_interval
     )
     subscribe(bus, context)
-    edge = (
-        Edge(
-            context.registry,
-            partial(grpc_names, context),
-            settings.site(),
-            Nginx(settings.site().folder, settings.nginx_path()),
-            RedisSeat(redis, f"edge-{settings.platform.node_id}"),
-            context.edge_bell,
-        )
-        if settings.edge.edge == "nginx"
-        else None
-    )
+    edge = _edge(settings, context, redis)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -147,14 +135,13 @@ def create_app(settings: Settings) -> FastAPI:
         await bus.start()
         await database.start()
         schedule.start()
-        following = asyncio.create_task(edge.run(), name="edge") if edge is not None else None
+        if edge is not None:
+            edge.start()
         try:
             yield
         finally:
             await bus.stop()
-            if edge is not None and following is not None:
-                following.cancel()
-                await asyncio.gather(following, return_exceptions=True)
+            if edge is not None:
                 await edge.stop()
             await schedule.stop()
             await database.stop()
@@ -177,9 +164,8 @@ def create_app(settings: Settings) -> FastAPI:
         "objects": store.ping,
         "processes": processes.look_all,
         "sandbox": sandbox_state,
+        **({"edge": edge.state} if edge is not None else {}),
     }
-    if edge is not None:
-        checks["edge"] = edge.state
     app = service_app("deployer", settings, lifespan=lifespan, checks=checks)
     app.include_router(make_router(context))
     return app
@@ -199,6 +185,15 @@ def _drivers(settings: Settings, engine: Engine) -> Mapping[str, ProcessDriver]:
         theirs = UsersSupervisorDriver(folders.algorithms, settings.programs_folder(), url.get_secret_value())
         drivers |= {"supervisor": theirs, "supervisor of our own": own}
     return drivers
+
+
+def _edge(settings: Settings, context: Context, redis: Redis) -> Edge | None:
+    """Return who keeps the nginx in front, where one is wanted."""
+    if settings.edge.edge == "off":
+        return None
+    site = settings.site()
+    server, seat = Nginx(site.folder, settings.nginx_path()), RedisSeat(redis, f"edge-{settings.platform.node_id}")
+    return Edge(context.registry, partial(grpc_names, context), site, server, seat, context.edge_bell)
 
 
 def _say_sandbox(notes: Sequence[str]) -> None:

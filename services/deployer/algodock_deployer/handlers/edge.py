@@ -64,7 +64,7 @@ class Edge:
         seat: Seat,
         bell: asyncio.Event,
     ) -> None:
-        """Nothing is read or started before ``run``.
+        """Nothing is read or started before ``start``.
 
         ``names`` returns the services that speak gRPC, running or not; ``bell`` is rung when routing has changed.
         """
@@ -77,6 +77,7 @@ class Edge:
         self._seat = seat
         self._applied: tuple[GrpcService, ...] | None = None
         self._epoch = 0
+        self._task: asyncio.Task[None] | None = None
         self._refused = ""
         self.why = "it was not started yet"
         self._again_at = 0.0
@@ -86,8 +87,11 @@ class Edge:
         """Return why the edge does not serve as it should, for ``/ready``; nothing where it does."""
         return self.why
 
-    async def run(self) -> None:
-        """Follow for ever."""
+    def start(self) -> None:
+        """Begin to follow."""
+        self._task = asyncio.create_task(self._follow(), name="edge")
+
+    async def _follow(self) -> None:
         draining = False
         while True:
             try:
@@ -101,7 +105,10 @@ class Edge:
             self._bell.clear()
 
     async def stop(self) -> None:
-        """Give the seat up: nobody waits for an edge that nobody keeps. The server serves on as it is."""
+        """Follow no more, and give the seat up: nobody waits for an edge that nobody keeps. The server serves on."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
         await self._seat.leave()
 
     async def round(self) -> bool:
