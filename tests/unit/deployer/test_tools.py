@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from algodock_deployer.clients.priority import BUILD_NICE
 from algodock_deployer.clients.sandbox import Sandbox
 from algodock_deployer.clients.tools import BuildLog, Tool, build_environment, run_tool
 from algodock_deployer.domain.errors import StepFailed
@@ -41,12 +42,34 @@ def test_a_build_reaches_its_registry_and_sees_no_secret(tmp_path: Path) -> None
 async def test_output_is_in_the_log_while_the_tool_runs_and_is_returned(tmp_path: Path) -> None:
     log = BuildLog(tmp_path / "b.log")
     log.say("before")
-    code = "import os, time; print('early', os.environ.get('A'), flush=True); time.sleep(1); print('late')"
-    running = asyncio.create_task(run_tool(tool(tmp_path, code), log))
-    await asyncio.sleep(0.7)
-    assert "early 1" in log.path.read_text()
+    code = (
+        "import os, pathlib, time\n"
+        "print('early', os.environ.get('A'), flush=True)\n"
+        "while not pathlib.Path('go').exists(): time.sleep(0.01)\n"
+        "print('late')"
+    )
+    running = asyncio.create_task(run_tool(tool(tmp_path, code, 120), log))
+    async with asyncio.timeout(120):
+        while "early 1" not in log.path.read_text():  # noqa: ASYNC110  # a file tells nobody
+            await asyncio.sleep(0.02)
     assert "late" not in log.path.read_text()
+    (tmp_path / "go").touch()
     assert (await running).split() == ["early", "1", "late"]
+
+
+async def test_a_tool_and_what_it_starts_yield_to_others(tmp_path: Path) -> None:
+    session = Path("/proc/self/autogroup")
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    lower = max(BUILD_NICE, ours)
+    code = (
+        "import os, pathlib, subprocess, sys, time\n"
+        f"def done(): return os.getpriority(os.PRIO_PROCESS, 0) == {lower} and (not {session.exists()} or"
+        f" pathlib.Path('/proc/self/autogroup').read_text().split()[-1] == '{BUILD_NICE}')\n"
+        "while not done(): time.sleep(0.01)\n"
+        "subprocess.run([sys.executable, '-c', 'import os; print(os.getpriority(os.PRIO_PROCESS, 0))'], check=True)"
+    )
+    assert (await run_tool(tool(tmp_path, code, 120), BuildLog(tmp_path / "b.log"))).split() == [str(lower)]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == ours
 
 
 async def test_an_error_carries_the_tools_own_last_words(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from algodock_deployer.clients.priority import yield_to_others
 from algodock_deployer.domain.errors import StepFailed
 from algodock_deployer.domain.programs import HANDED_OVER, PATH, handed_over
 
@@ -143,6 +144,7 @@ async def run_tool(tool: Tool, log: BuildLog) -> str:
         except OSError as error:
             msg = f"{tool.name} cannot be started: {type(error).__name__}: {error}"
             raise StepFailed(msg) from error
+    yield_to_others(process.pid)
     try:
         async with asyncio.timeout(tool.timeout_s):
             code = await process.wait()
