@@ -56,6 +56,7 @@ VERBS = {
     "redeploy": Verb(f"{_CLIENT}.lifecycle", _ALGORITHMS, function="redeploy"),
     "remove": Verb(f"{_CLIENT}.lifecycle", _ALGORITHMS, function="remove"),
     "group": Verb(f"{_CLIENT}.group", _ALGORITHMS, group=True),
+    "secret": Verb(f"{_CLIENT}.secret", _ALGORITHMS, group=True),
     "scale": Verb(f"{_CLIENT}.scale", _ALGORITHMS),
     "rollback": Verb(f"{_CLIENT}.rollback", _ALGORITHMS),
     "registry": Verb(f"{_CLIENT}.registry", _ALGORITHMS, group=True),

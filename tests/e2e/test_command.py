@@ -6,8 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -22,11 +25,14 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield running
 
 
-def algodock(platform: Platform, *arguments: str, code: int = 0, more: dict[str, str] | None = None) -> str:
+def algodock(
+    platform: Platform, *arguments: str, code: int = 0, more: dict[str, str] | None = None, said: str | None = None
+) -> str:
     ended = subprocess.run(
         [sys.executable, "-m", "algodock_cli", *arguments],
         cwd=PROJECT,
         env=platform.environment | (more or {}),
+        input=said,
         capture_output=True,
         text=True,
         check=False,
@@ -126,3 +132,68 @@ def test_after_login_a_plain_git_push_shows_the_release(platform: Platform, tmp_
     assert f"{platform.url}/ai/pushed" in pushed.stderr
     assert "remote:" in pushed.stderr
     algodock(platform, "remove", "pushed", "--yes")
+
+
+class _Model(BaseHTTPRequestHandler):
+    """A chat endpoint that says what it was asked, louder, to who has the key."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        known = self.headers["authorization"] == f"Bearer {KEY}"
+        said = {"content": asked["messages"][0]["content"].upper()} if known else {}
+        body = json.dumps({"choices": [{"message": said}]}).encode()
+        self.send_response(200 if known else 401)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+KEY = f"sk-{uuid4().hex}"
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Model) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+        server.shutdown()
+
+
+def test_a_model_elsewhere_is_served_with_a_key_that_nobody_else_sees(
+    platform: Platform, tmp_path: Path, endpoint: str
+) -> None:
+    assert platform.call("POST", "/api/v1/algorithms", json={"name": "chat"}).status_code == 201
+    algodock(platform, "secret", "set", "chat", "MODEL_KEY", said=f"{KEY}\n")
+    assert "/secrets/" not in algodock(platform, "secret", "list", "chat")
+    (shown,) = json.loads(algodock(platform, "secret", "list", "chat", "--json"))["secrets"]
+    assert shown.keys() == {"name", "set_at", "set_by"}
+    refused = platform.call("PUT", "/api/v1/services/secrets/chat/LD_PRELOAD", json={"value": KEY})
+    assert refused.status_code == 422
+    wrong = platform.call("PUT", "/api/v1/services/secrets/chat/OTHER", json={"value": [KEY]})
+    assert wrong.status_code == 422
+    assert KEY not in wrong.text
+
+    manifest = {"runtime": "openai", "openai": {"endpoint": endpoint, "model": "tiny", "secret": "MODEL_KEY"}}
+    (tmp_path / "algodock.yaml").write_text(json.dumps(manifest))
+    algodock(platform, "deploy", str(tmp_path), "--name", "chat")
+    answer = json.loads(algodock(platform, "predict", "chat", '{"prompt": "hello"}'))
+    assert answer["choices"][0]["message"]["content"] == "HELLO"
+
+    data = Path(platform.environment["ALGODOCK_DATA_DIR"])
+    files = (path for path in data.rglob("*") if path.is_file() and not path.is_symlink())
+    holds = [path for path in files if "environments" not in path.parts and KEY in _text(path)]
+    assert [(path.suffix, path.stat().st_mode & 0o777) for path in holds] == [(".secrets", 0o600)]
+
+    algodock(platform, "secret", "remove", "chat", "MODEL_KEY")
+    assert "no secret" in algodock(platform, "secret", "remove", "chat", "MODEL_KEY", code=3)
+
+
+def _text(path: Path) -> str:
+    """Return a file's content; one that goes meanwhile has none."""
+    try:
+        return path.read_bytes().decode("latin-1")
+    except OSError:
+        return ""

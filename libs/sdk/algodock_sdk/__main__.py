@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
-import logging.handlers
 import os
 import sys
 import traceback
 from pathlib import Path
 
-__all__ = ["main"]
+from algodock_sdk.serving import serve, set_up_logging
 
-_GRACE_S = 8  # calls in flight may end; whoever stops us kills after 10
+__all__ = ["main"]
 
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until stopped; return 1 when the file cannot be served, with the reason as the last line on stderr."""
     arguments = _arguments(argv)
-    _set_up_logging()
+    set_up_logging()
     from algodock_sdk.algorithm import AlgorithmError, load_algorithm
 
     try:
@@ -36,26 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps({"input": signature.input_schema(), "output": signature.output_schema()}, ensure_ascii=False))
         return 0
 
-    import uvicorn
-
-    from algodock_sdk.heartbeat import Heartbeat, Load
-    from algodock_sdk.server import create_app
-
-    load = Load()
-    config = uvicorn.Config(
-        create_app(algorithm, Heartbeat.from_environment(load), load),
-        host=arguments.host,
-        port=arguments.port,
-        log_config=None,
-        access_log=False,
-        lifespan="on",
-        ws="none",
-        timeout_graceful_shutdown=_GRACE_S,
-        timeout_keep_alive=75,  # longer than a proxy keeps its idle connections, so that it closes them, not we
-    )
-    server = uvicorn.Server(config)
-    server.run()
-    return 0 if server.started else 1
+    return serve(algorithm, host=arguments.host, port=arguments.port)
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -65,23 +44,6 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=int(os.environ.get("PORT") or 8000), help="default: $PORT, or 8000")
     parser.add_argument("--check", action="store_true", help="load it, print its schemas as JSON and exit")
     return parser.parse_args(argv)
-
-
-def _set_up_logging() -> None:
-    """Log to stderr from INFO, and where ``ALGODOCK_DEBUG_LOG`` names a file, everything to that (10 MB, 5 backups)."""
-    line = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    root = logging.getLogger()
-    root.setLevel(logging.INFO)
-    stderr = logging.StreamHandler()
-    stderr.setLevel(logging.INFO)
-    stderr.setFormatter(line)
-    root.addHandler(stderr)
-    debug_log = os.environ.get("ALGODOCK_DEBUG_LOG")
-    if debug_log:
-        file = logging.handlers.RotatingFileHandler(debug_log, maxBytes=10 * 2**20, backupCount=5, encoding="utf-8")
-        file.setFormatter(line)
-        root.addHandler(file)
-        root.setLevel(logging.DEBUG)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from algodock_common.database import Database, migrate
 from algodock_common.messaging import Bus
 from algodock_common.observability import get_logger
 from algodock_common.storage import MinioObjectStore
+from algodock_common.vault import Vault
 from algodock_common.web import InternalClient, service_app
 from algodock_deployer.clients.cgroups import Cgroups
 from algodock_deployer.clients.confinement import KernelConfinement
@@ -93,6 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
         environments=environments,
         node=NodeEnvironments(environments),
         models=models,
+        vault=Vault(settings.secrets, "deployer/secrets"),
         devices=NvidiaSmi(settings.nvidia_smi_path()),
         prober=prober,
         registry=HttpRegistry(registry),

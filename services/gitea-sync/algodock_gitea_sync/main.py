@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from algodock_common.database import Database, migrate
 from algodock_common.messaging import Bus
 from algodock_common.storage import MinioObjectStore
+from algodock_common.vault import Vault
 from algodock_common.web import service_app
 from algodock_gitea_sync.clients.backend import HttpBackend
 from algodock_gitea_sync.clients.builtin import BuiltinForge
 from algodock_gitea_sync.clients.bundle import Bundler
 from algodock_gitea_sync.clients.git import Git
-from algodock_gitea_sync.clients.vault import Vault
 from algodock_gitea_sync.domain.tree import TreeLimits
 from algodock_gitea_sync.handlers import Handlers
 from algodock_gitea_sync.handlers.background import Background
@@ -48,7 +48,7 @@ def create_app(settings: Settings, *, gitea_transport: httpx.AsyncBaseTransport 
     bus = Bus(settings.kafka, settings.secrets, service="gitea-sync")
     db = Database(settings.database, schema=SCHEMA, source="/gitea-sync", bus=bus)
     store = MinioObjectStore(settings.objects)
-    vault = Vault(settings.secrets)
+    vault = Vault(settings.secrets, "gitea-sync/secrets")
     git = Git(data / "forge", own.max_push_bytes)
     builtin = BuiltinForge(git, data / "git", settings.peers.public_url, settings.peers.gateway_url.rstrip("/"))
     backend = HttpBackend(git, data / "git", max_push_bytes=own.max_push_bytes, idle_timeout_s=own.idle_timeout_s)

@@ -20,12 +20,14 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 import sqlalchemy as sa
+from pydantic import SecretStr
 
 from algodock_common.database import Database, migrate, outbox
 from algodock_common.events import CodePushed, Event, ReleaseChanged, ServiceCommand
 from algodock_common.identifiers import uuid7
-from algodock_common.settings import DatabaseSettings
+from algodock_common.settings import DatabaseSettings, SecretSettings
 from algodock_common.testing import FakeObjectStore
+from algodock_common.vault import Vault
 from algodock_deployer import handlers
 from algodock_deployer.clients.confinement import Confinement, Unconfined
 from algodock_deployer.clients.devices import Devices, NvidiaSmi
@@ -289,7 +291,8 @@ def make(database: Database, root: Path, environments_root: Path, uv: str) -> Ma
         )
         context = Context(
             database=database, store=store, processes=processes, environments=environments,
-            node=NodeEnvironments(environments), models=models, devices=devices or NvidiaSmi(None), prober=prober,
+            node=NodeEnvironments(environments), models=models, devices=devices or NvidiaSmi(None),
+            vault=Vault(SecretSettings(secret_key=SecretStr("k" * 32)), "deployer/secrets"), prober=prober,
             registry=registry, routers=routers,
             sandbox=sandbox,
             tools=run_tool, folders=folders, node_id=f"node-{root.name}", tuning=tuning or QUICK,

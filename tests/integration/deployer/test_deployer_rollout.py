@@ -159,7 +159,7 @@ BAD_SOURCES = {
     ),
     "unknown-key": ({"algodock.yaml": "colour: red\n", "main.py": "app = 1"}, r"detect: .*colour: unknown key"),
     "docker": ({"Dockerfile": "FROM scratch\n"}, r"detect: .*needs the docker driver"),
-    "openai": ({"algodock.yaml": "runtime: openai\n"}, r"detect: .*openai"),
+    "openai": ({"algodock.yaml": "runtime: openai\n"}, r"detect: .*needs `openai:"),
     "build-fails": (
         {"algodock.yaml": "build: echo went wrong >&2; exit 7\n", "main.py": "print(1)"},
         r"(?s)build-command: build failed \(exit code 7\).*went wrong",

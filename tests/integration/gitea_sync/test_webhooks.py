@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from algodock_gitea_sync.clients.vault import Vault
+from algodock_common.vault import Vault
 from algodock_gitea_sync.domain.webhook import sign
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def secret_of(service: Service, repo: Work) -> bytes:
             await connection.close()
 
     row = UUID(repo.row["repository_id"])
-    return Vault(service.settings.secrets).open(asyncio.run(read()), row).encode()
+    return Vault(service.settings.secrets, "gitea-sync/secrets").open(asyncio.run(read()), row).encode()
 
 
 def push_body(repo: Work, after: str, ref: str = "refs/heads/main", before: str = "0" * 40) -> bytes:

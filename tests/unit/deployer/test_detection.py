@@ -7,7 +7,7 @@ import json
 import pytest
 
 from algodock_deployer.domain.detection import detect
-from algodock_deployer.domain.errors import EntryNotFound, ManifestInvalid, NotSupported, ReleaseFailure
+from algodock_deployer.domain.errors import EntryNotFound, ManifestInvalid, ReleaseFailure
 from algodock_deployer.domain.plan import Interpreters, Plan
 from algodock_deployer.domain.source import MemorySource
 
@@ -134,15 +134,13 @@ def test_nothing_recognisable_lists_what_was_looked_for_and_found() -> None:
         assert word in caught.value.detail
 
 
-@pytest.mark.parametrize(
-    ("files", "said"),
-    [
-        ({"algodock__yaml": "runtime: openai"}, "openai"),
-    ],
-)
-def test_what_is_not_served_yet_is_said_so(files: dict[str, str], said: str) -> None:
-    with pytest.raises(NotSupported, match=said):
-        plan(**files)
+def test_a_model_elsewhere_is_served_without_any_code() -> None:
+    text = "runtime: openai\nopenai: {endpoint: 'http://127.0.0.1:11434/v1/', model: qwen2.5, secret: OPENAI_API_KEY}\n"
+    found = plan(algodock__yaml=text, main__py=FASTAPI)
+    assert (found.kind, found.uses_sdk, found.sends_heartbeats) == ("chat", True, True)
+    assert found.argv(Interpreters(python="/p"), "127.0.0.1", 1) == ["/p", "-m", "algodock_sdk.chat"]
+    assert found.manifest.openai is not None
+    assert found.manifest.openai.endpoint == "http://127.0.0.1:11434/v1"
 
 
 @pytest.mark.parametrize(

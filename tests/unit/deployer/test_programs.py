@@ -22,6 +22,7 @@ from algodock_deployer.domain.programs import (
     ports_module,
     program_name,
     program_section,
+    secrets_file,
     socket_path,
     start_script,
 )
@@ -90,6 +91,22 @@ def test_what_is_declared_takes_effect_only_when_the_user_has_been_changed(tmp_p
     assert "transferring control: setpriv" not in said
     assert "transferring control: prlimit" not in said
     assert not (tmp_path / "taken").exists()
+
+
+@pytest.mark.parametrize("uid", [None, 65_534])
+def test_secrets_come_from_a_file_that_only_the_platform_reads(tmp_path: Path, uid: int | None) -> None:
+    values = {"KEY": "it's `secret`\n$HOME", "OTHER": "x"}
+    secrets = tmp_path / "secrets"
+    secrets.write_text(secrets_file(values))
+    secrets.chmod(0o600)
+    uid = uid if os.geteuid() == 0 else None
+    one = replace(spec(tmp_path, "/usr/bin/env", "-0", A="1", OTHER="y"), secrets=secrets, folder=Path("/"), uid=uid)
+    one.script.write_text(start_script(one))
+    assert "secret`" not in one.script.read_text()
+    for found in ({"A": "1", **values}, {"A": "1", "OTHER": "y"}):
+        done = subprocess.run(["/bin/sh", str(one.script)], capture_output=True, check=True)
+        assert dict(entry.split("=", 1) for entry in done.stdout.decode().split("\0") if entry) == found
+        secrets.unlink(missing_ok=True)
 
 
 def test_a_file_past_its_size_cannot_be_written(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from algodock_common.errors import BadRequest, Forbidden, NotFound
 from algodock_common.identifiers import uuid7
 from algodock_common.settings import SecretSettings
+from algodock_common.vault import Vault, VaultLocked
 from algodock_gitea_sync.clients.backend import GitCall
-from algodock_gitea_sync.clients.vault import Vault, VaultLocked
 from algodock_gitea_sync.domain.webhook import Delivery, is_signed, sign
 from algodock_gitea_sync.handlers.git import checked_call
 
@@ -103,13 +103,13 @@ def test_every_other_call_is_refused(changed: dict[str, object], error: type[Exc
 
 
 def test_a_secret_opens_for_its_own_row_and_key_only() -> None:
-    vault, row = Vault(SecretSettings(secret_key="a" * 40)), uuid7()
+    vault, row = Vault(SecretSettings(secret_key="a" * 40), "gitea-sync/secrets"), uuid7()
     sealed = vault.seal("secret", row)
     assert b"secret" not in sealed
     assert sealed != vault.seal("secret", row)
     assert vault.open(sealed, row) == "secret"
     for other, other_row, text in (
-        (Vault(SecretSettings(secret_key="b" * 40)), row, sealed),
+        (Vault(SecretSettings(secret_key="b" * 40), "gitea-sync/secrets"), row, sealed),
         (vault, uuid7(), sealed),
         (vault, row, sealed[:-1]),
         (vault, row, b""),

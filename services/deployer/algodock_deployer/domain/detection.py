@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from algodock_deployer.domain.errors import EntryNotFound, ManifestInvalid, NotSupported
+from algodock_deployer.domain.errors import EntryNotFound, ManifestInvalid
 from algodock_deployer.domain.manifest import MANIFEST, Manifest, parse_manifest, relative_path
 from algodock_deployer.domain.plan import Plan
 from algodock_deployer.domain.requirements import SDK, normalised_name, read_requirements
@@ -48,8 +48,7 @@ def _plan(source: Source, manifest: Manifest) -> Plan:
             raise EntryNotFound(f"{MANIFEST} says runtime: docker, and there is no Dockerfile")
         return _contained(manifest)
     if manifest.runtime == "openai":
-        msg = "runtime: openai is not served by this platform yet"
-        raise NotSupported(msg)
+        return Plan(kind="chat", runtime="python", requirements=["httpx>=0.27,<1"], uses_sdk=True, manifest=manifest)
     if manifest.command:
         return _commanded(source, manifest)
     if manifest.entry:

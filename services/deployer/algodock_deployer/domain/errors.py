@@ -24,6 +24,7 @@ __all__ = [
     "ReleaseNotFound",
     "RequirementsInvalid",
     "SampleFailed",
+    "SecretMissing",
     "ServiceNotFound",
     "SourceRefused",
     "StepFailed",
@@ -100,6 +101,10 @@ class SampleFailed(ReleaseFailure):
 
 class EngineRefused(ReleaseFailure):
     """The Docker Engine answers that it cannot: no such image, a port that is taken, a command that is not there."""
+
+
+class SecretMissing(ReleaseFailure):
+    """The manifest names a secret that the service does not have."""
 
 
 class ServiceNotFound(NotFound):

@@ -76,6 +76,10 @@ class Folders:
         """Return the file with an instance's own token."""
         return self.release(name, release_id) / "programs" / f"{program}.token"
 
+    def secrets(self, name: str, release_id: UUID, program: str) -> Path:
+        """Return the file with an instance's secrets; it goes with the instance."""
+        return self.release(name, release_id) / "programs" / f"{program}.secrets"
+
     def temporary(self, name: str, program: str) -> Path:
         """Return the temporary folder of one program."""
         return self.home(name) / "tmp" / program

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -92,6 +93,35 @@ class ModelFile(_Strict):
         return parse_source(self.source)
 
 
+class Endpoint(_Strict):
+    """A model behind an OpenAI-compatible server; ``secret`` names the service's secret that holds the key."""
+
+    endpoint: str = Field(max_length=2048)
+    model: str = Field(min_length=1, max_length=256)
+    secret: str | None = None
+
+    @field_validator("endpoint")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if any(c <= " " or c in "\x7f\\" for c in value) or parts.scheme not in {"http", "https"} or not parts.hostname:
+            msg = "it must be an http or https URL, such as http://127.0.0.1:11434/v1"
+            raise ValueError(msg)
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            msg = "it must have no user, password, query or fragment; the key is a secret of the service"
+            raise ValueError(msg)
+        _ = parts.port
+        return value.rstrip("/")
+
+    @field_validator("secret")
+    @classmethod
+    def _named(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Z][A-Z0-9_]{0,127}", value):
+            msg = "it names a secret, such as OPENAI_API_KEY; the key itself is set by `algodock secret set`"
+            raise ValueError(msg)
+        return value
+
+
 class Manifest(_Strict):
     """The manifest as its author wrote it, defaults filled in."""
 
@@ -111,6 +141,7 @@ class Manifest(_Strict):
     timeout: float = Field(default=30, gt=0, le=3600)
     resources: Resources = Field(default_factory=Resources)
     env: dict[str, Annotated[str, BeforeValidator(_scalar)]] = Field(default_factory=dict)
+    openai: Endpoint | None = None
     models: list[ModelFile] = Field(default_factory=list)
     samples: str = "samples"
 
@@ -120,7 +151,7 @@ class Manifest(_Strict):
     @classmethod
     def _own_variables(cls, value: dict[str, str]) -> dict[str, str]:
         for name, text in value.items():
-            if not _VARIABLE.match(name):
+            if not _VARIABLE.fullmatch(name):
                 msg = f"{name!r} is no name of an environment variable"
                 raise ValueError(msg)
             if name in RESERVED or name.startswith("ALGODOCK_"):
@@ -201,6 +232,7 @@ def parse_manifest(content: bytes) -> Manifest:
         raise ManifestInvalid(msg) from error
     _check_models(manifest.models)
     _check_devices(manifest)
+    _check_endpoint(manifest)
     return manifest
 
 
@@ -211,6 +243,18 @@ def _check_devices(manifest: Manifest) -> None:
     for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
         if manifest.resources.gpu and name in manifest.env:
             raise ManifestInvalid(f"{MANIFEST}: env: {name} is set by the platform where resources.gpu is")
+
+
+def _check_endpoint(manifest: Manifest) -> None:
+    """See that ``runtime: openai`` says where, and nothing else does."""
+    if (manifest.runtime == "openai") != (manifest.openai is not None):
+        raise ManifestInvalid(
+            f"{MANIFEST}: `runtime: openai` needs `openai: {{endpoint: …, model: …, secret: …}}`, and it alone"
+        )
+    if manifest.openai is not None and (manifest.entry or manifest.command or manifest.build):
+        raise ManifestInvalid(f"{MANIFEST}: runtime: openai has no code: leave out entry, command and build")
+    if manifest.openai is not None and manifest.protocol != "http":
+        raise ManifestInvalid(f"{MANIFEST}: runtime: openai is served over http")
 
 
 def _check_models(models: list[ModelFile]) -> None:

@@ -36,7 +36,7 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    kind: Literal["asgi", "script", "sdk", "node", "command", "container"]
+    kind: Literal["asgi", "script", "sdk", "chat", "node", "command", "container"]
     runtime: Literal["python", "node", "docker"]
     target: str = ""
     command: list[str] = Field(default_factory=list)
@@ -48,7 +48,7 @@ class Plan(BaseModel):
     @property
     def sends_heartbeats(self) -> bool:
         """Return whether its instances report by themselves (the SDK does)."""
-        return self.kind == "sdk"
+        return self.kind in {"sdk", "chat"}
 
     @property
     def recreates(self) -> bool:
@@ -66,8 +66,9 @@ class Plan(BaseModel):
                 programs.python, "-m", "uvicorn", self.target, "--host", host, "--port", str(port), "--no-access-log",
                 "--timeout-keep-alive", str(KEEP_ALIVE_S), "--timeout-graceful-shutdown", str(GRACEFUL_S),
             ]  # fmt: skip
-        if self.kind == "sdk":
-            return [programs.python, "-m", "algodock_sdk", self.target]
+        if self.kind in {"sdk", "chat"}:
+            served = ["algodock_sdk", self.target] if self.kind == "sdk" else ["algodock_sdk.chat"]
+            return [programs.python, "-m", *served]
         if self.kind == "script":
             return [programs.node if self.runtime == "node" else programs.python, self.target]
         if self.kind in {"command", "container"}:  # a container without one runs what its image says

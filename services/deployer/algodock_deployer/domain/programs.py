@@ -33,6 +33,7 @@ __all__ = [
     "ports_module",
     "program_name",
     "program_section",
+    "secrets_file",
     "socket_path",
     "start_script",
     "supervisord_config",
@@ -90,7 +91,7 @@ class ProgramSpec:
 
     ``uid`` is set where it runs as somebody else; ``mode`` names the driver, the system's when empty.
     ``image``, ``port``, ``mounts`` (read-only) and ``devices`` (GPUs by UUID) are a container's;
-    its ``argv`` may be the image's own.
+    its ``argv`` may be the image's own. ``secrets`` is a file of further variables that only the platform reads.
     """
 
     program: str
@@ -109,6 +110,7 @@ class ProgramSpec:
     port: int = 0
     mounts: tuple[Path, ...] = ()
     devices: tuple[str, ...] = ()
+    secrets: Path | None = None
 
 
 def as_user(uid: int, processes: int | None = None) -> list[str]:
@@ -134,6 +136,11 @@ def handed_over(
     return "\n".join(taken), [*as_user(uid, processes), "/bin/sh", "-c", become, "sh", *argv]
 
 
+def secrets_file(values: Mapping[str, str]) -> str:
+    """Return the content of an instance's file of secrets."""
+    return "\n".join(_exports(values)) + "\n"
+
+
 def _exports(environment: Mapping[str, str]) -> list[str]:
     return [f"export {name}={shlex.quote(value)}" for name, value in sorted(environment.items())]
 
@@ -155,12 +162,13 @@ def start_script(spec: ProgramSpec) -> str:
     if spec.limits.file_size:
         lines.append(f"ulimit -f {spec.limits.file_size // 512}")
     lines.append("umask 022")
+    further = f'"$(cat {shlex.quote(str(spec.secrets))} 2>/dev/null)"' if spec.secrets else '""'
     if spec.uid is None:
-        lines += [*_exports(spec.environment), "unset PWD OLDPWD", f"exec {shlex.join(spec.argv)}"]
+        lines += [*_exports(spec.environment), f"eval {further}", "unset PWD OLDPWD", f"exec {shlex.join(spec.argv)}"]
     else:
         processes = spec.limits.processes and spec.limits.processes * SHARED_BY
         environment, argv = handed_over(spec.environment, spec.argv, spec.uid, processes)
-        lines += [f"export {HANDED_OVER}={shlex.quote(environment)}", f"exec {shlex.join(argv)}"]
+        lines += [f"export {HANDED_OVER}={shlex.quote(environment + chr(10))}{further}", f"exec {shlex.join(argv)}"]
     return "\n".join(lines) + "\n"
 
 

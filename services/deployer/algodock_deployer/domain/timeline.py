@@ -12,7 +12,7 @@ __all__ = ["DONE", "Entry", "Kind", "done"]
 Kind = Literal[
     "pushed", "superseded", "built", "probed", "switched", "failed",
     "started", "stopped", "restarted", "redeployed", "rolled back", "scaled", "removed",
-    "degraded", "recovered", "port lost",
+    "degraded", "recovered", "port lost", "secret",
 ]  # fmt: skip
 
 DONE: dict[str, Kind] = {

@@ -19,6 +19,7 @@ from algodock_deployer.handlers.reading import (
     timeline_of,
 )
 from algodock_deployer.handlers.reconciling import begin, reconcile
+from algodock_deployer.handlers.secrets import put_secret, remove_secret, secrets_of
 from algodock_deployer.handlers.tailing import BuildEnd, BuildLine, follow_build, follow_build_lines, follow_logs
 from algodock_deployer.handlers.turns import take_turn
 from algodock_deployer.handlers.usage import usage_of
@@ -50,9 +51,12 @@ __all__ = [
     "follow_logs",
     "make_group",
     "note_log_times",
+    "put_secret",
     "reconcile",
     "releases_of",
+    "remove_secret",
     "scale_by_rule",
+    "secrets_of",
     "take_algorithm",
     "take_command",
     "take_instance",

@@ -18,6 +18,7 @@ from algodock_deployer.domain.plan import Interpreters, Plan
 from algodock_deployer.handlers.containers import build_image, check_container
 from algodock_deployer.handlers.models import fetch_models
 from algodock_deployer.handlers.progress import patiently
+from algodock_deployer.handlers.secrets import check_secrets
 from algodock_deployer.repository import Releases
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ async def prepare(context: Context, progress: Progress) -> Prepared:
         plan = await asyncio.to_thread(detect, source)
         progress.note(f"{plan.kind} {plan.target or ' '.join(plan.command)}".rstrip())
         check_container(context, plan, release.algorithm)
+        await check_secrets(context, progress.service, plan.manifest)
     if plan.manifest.models:
         async with progress.step("models", "building"):
             await fetch_models(context, progress, plan)

@@ -12,7 +12,7 @@ import structlog
 from algodock_common.errors import AlgoDockError
 from algodock_deployer.domain.containers import image_tag
 from algodock_deployer.handlers.models import clean_models
-from algodock_deployer.repository import Instances, Releases, Services, Timeline
+from algodock_deployer.repository import Instances, Releases, Secrets, Services, Timeline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +40,9 @@ async def clean(context: Context) -> None:
         if service.desired == "removed":
             age = time.time() - service.updated_at.timestamp()
             keep = keep if age < context.tuning.keep_removed_s else 0
+            if keep == 0:
+                async with context.database.transaction() as tx:
+                    await Secrets(tx.session).remove(service.id)
         async with context.database.read() as session:
             ended = await Releases(session).cleanable(service.id, keep=keep)
             present = {one.release_id for one in await Instances(session).of_service(service.id)}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from algodock_common.database import Database
     from algodock_common.storage import ObjectStore
+    from algodock_common.vault import Vault
     from algodock_deployer.clients.devices import Devices
     from algodock_deployer.clients.docker_engine import ImageBuilder
     from algodock_deployer.clients.environments import EnvironmentBuilder
@@ -164,6 +165,7 @@ class Context:
     node: NodeBuilder
     models: Models
     devices: Devices
+    vault: Vault
     prober: Prober
     registry: Registry
     routers: Routers

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from algodock_deployer.clients.files import link, write_whole
 from algodock_deployer.clients.tools import PATH
-from algodock_deployer.domain.programs import ProgramSpec, common_module, ports_module
+from algodock_deployer.domain.programs import ProgramSpec, common_module, ports_module, secrets_file
 from algodock_deployer.handlers.containers import contained, in_container
 from algodock_deployer.handlers.devices import device_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from algodock_deployer.domain.devices import Device
+    from algodock_deployer.domain.manifest import Manifest
     from algodock_deployer.domain.releases import Instance
     from algodock_deployer.handlers.building import Prepared
     from algodock_deployer.handlers.context import Context
     from algodock_deployer.handlers.progress import Progress
 
-__all__ = ["spec_of", "write_config"]
+__all__ = ["Granted", "spec_of", "write_config"]
+
+
+@dataclass(frozen=True)
+class Granted:
+    """What an instance was given beside its place: GPUs of the machine, and its service's secrets by name."""
+
+    devices: Sequence[Device] = ()
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def _programs(context: Context, instance: Instance) -> Path:
@@ -29,9 +39,9 @@ def _programs(context: Context, instance: Instance) -> Path:
 
 
 def spec_of(
-    context: Context, progress: Progress, prepared: Prepared, instance: Instance, devices: Sequence[Device]
+    context: Context, progress: Progress, prepared: Prepared, instance: Instance, granted: Granted
 ) -> ProgramSpec:
-    """Return how the instance's program is started, its folders made."""
+    """Return how the instance's program is started, its folders made, its secrets where its script finds them."""
     folders, name = context.folders, instance.algorithm
     home = folders.home(name)
     programs = _programs(context, instance)
@@ -46,7 +56,7 @@ def spec_of(
     environment = {
         "LANG": os.environ.get("LANG", "C.UTF-8"),
         **prepared.plan.manifest.env,
-        **device_variables(devices),
+        **device_variables(granted.devices),
         "HOST": instance.host,
         "PORT": str(instance.port),
         "SERVICE_HOST": instance.host,
@@ -61,6 +71,8 @@ def spec_of(
         "PYTHONUNBUFFERED": "1",
         "PYTHONPATH": os.pathsep.join(str(path) for path in (folders.import_path, folders.config)),
     }
+    if prepared.plan.manifest.openai is not None:
+        environment |= _chat(prepared.plan.manifest)
     if prepared.plan.uses_sdk:
         environment["ALGODOCK_DEBUG_LOG"] = str(_debug_log(context, name, prepared.uid))
     limits = context.tuning.limits(prepared.plan.manifest.resources.memory)
@@ -78,9 +90,28 @@ def spec_of(
         limits=limits,
         groups=context.confinement.groups(instance.program, limits),
         mode=context.modes.of(name),
-        devices=tuple(one.uuid for one in devices),
+        devices=tuple(one.uuid for one in granted.devices),
     )
-    return contained(context, prepared, instance, made) if in_container(context, prepared.plan, name) else made
+    if in_container(context, prepared.plan, name):  # its engine keeps its variables
+        return contained(context, prepared, instance, replace(made, environment={**environment, **granted.secrets}))
+    if granted.secrets:
+        secrets = folders.secrets(name, instance.release_id, instance.program)
+        write_whole(secrets, secrets_file(granted.secrets), 0o600)
+        made = replace(made, secrets=secrets)
+    return made
+
+
+def _chat(manifest: Manifest) -> dict[str, str]:
+    """Return what the SDK's program for a model elsewhere is told; the key comes with the secrets."""
+    endpoint = manifest.openai
+    if endpoint is None:
+        return {}
+    return {
+        "ALGODOCK_CHAT_ENDPOINT": endpoint.endpoint,
+        "ALGODOCK_CHAT_MODEL": endpoint.model,
+        "ALGODOCK_CHAT_SECRET": endpoint.secret or "",
+        "ALGODOCK_CHAT_TIMEOUT": str(manifest.timeout),
+    }
 
 
 def _debug_log(context: Context, name: str, uid: int | None) -> Path:

@@ -21,7 +21,8 @@ from algodock_deployer.handlers.devices import lease_devices
 from algodock_deployer.handlers.leftovers import end_leftovers, remove_temporary
 from algodock_deployer.handlers.probing import wait_healthy
 from algodock_deployer.handlers.progress import patiently
-from algodock_deployer.handlers.specs import spec_of
+from algodock_deployer.handlers.secrets import values_of
+from algodock_deployer.handlers.specs import Granted, spec_of
 from algodock_deployer.repository import Instances, Timeline
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ class _Start:
         """Start one's program."""
         while True:
             one = self.instances[place]
-            spec = spec_of(self.context, self.progress, self.prepared, one, self.devices[one.id])
+            granted = Granted(self.devices[one.id], await values_of(self.context, one.service_id))
+            spec = spec_of(self.context, self.progress, self.prepared, one, granted)
             try:
                 await patiently(lambda spec=spec: self.context.processes.start(spec),  # type: ignore[misc]
                                 within_s=self.context.tuning.patience_s)  # fmt: skip
@@ -175,6 +177,7 @@ async def abandon(context: Context, instances: Sequence[Instance], *, blocked: b
         failpoints.reach("deploy.ended")
         await end_leftovers(context, instance)
         await remove_temporary(context, instance)
+        context.folders.secrets(instance.algorithm, instance.release_id, instance.program).unlink(missing_ok=True)
         await patiently(lambda one=instance: context.registry.release(one.id, blocked=blocked),  # type: ignore[misc]
                         within_s=context.tuning.patience_s)  # fmt: skip
         failpoints.reach("deploy.freed")

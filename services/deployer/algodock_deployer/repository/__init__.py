@@ -5,7 +5,18 @@ from algodock_deployer.repository.groups import Groups
 from algodock_deployer.repository.instances import Instances
 from algodock_deployer.repository.operations import Operations
 from algodock_deployer.repository.releases import Releases
+from algodock_deployer.repository.secrets import SealedSecret, Secrets
 from algodock_deployer.repository.services import Services
 from algodock_deployer.repository.timeline import Timeline
 
-__all__ = ["GpuLeases", "Groups", "Instances", "Operations", "Releases", "Services", "Timeline"]
+__all__ = [
+    "GpuLeases",
+    "Groups",
+    "Instances",
+    "Operations",
+    "Releases",
+    "SealedSecret",
+    "Secrets",
+    "Services",
+    "Timeline",
+]

@@ -13,6 +13,7 @@ __all__ = [
     "operations",
     "releases",
     "service_groups",
+    "service_secrets",
     "services",
     "timeline",
 ]
@@ -131,6 +132,18 @@ gpu_leases = sa.Table(
     sa.Column("node_id", sa.Text),
     sa.Column("share", sa.Integer),
     sa.Column("created_at", _time),
+)
+
+service_secrets = sa.Table(
+    "service_secrets",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("algorithm_id", sa.Uuid),
+    sa.Column("name", sa.Text),
+    sa.Column("sealed", sa.LargeBinary),
+    sa.Column("size", sa.Integer),
+    sa.Column("set_by", sa.Text),
+    sa.Column("set_at", _time),
 )
 
 timeline = sa.Table(

@@ -49,6 +49,18 @@ class Algorithms:
             raise AlgorithmUnknown(name_or_id)
         return found
 
+    async def owned(self, name_or_id: str, caller: ApiKey) -> Algorithm:
+        """Return the algorithm of a name or UUID, which is the caller's own or anybody's for an administrator.
+
+        Raises:
+            AlgorithmUnknown: there is none.
+            NotTheOwner: somebody else made it.
+        """
+        algorithm = await self.find(name_or_id)
+        if algorithm.owner != caller.name and ADMIN not in caller.roles:
+            raise NotTheOwner(algorithm.name)
+        return algorithm
+
     async def all(self) -> list[Algorithm]:
         """Return every algorithm, by name."""
         async with self._database.read() as session:
@@ -102,9 +114,7 @@ class Algorithms:
             AlgorithmUnknown: there is no such algorithm.
             NotTheOwner: somebody else made it, and the caller is no administrator.
         """
-        algorithm = await self.find(name_or_id)
-        if algorithm.owner != caller.name and ADMIN not in caller.roles:
-            raise NotTheOwner(algorithm.name)
+        algorithm = await self.owned(name_or_id, caller)
         async with self._database.transaction() as tx:
             changed = await AlgorithmRows(tx.session).limit(algorithm.id, said)
             if changed is None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from algodock_common.database import Database
-    from algodock_gitea_sync.clients.vault import Vault
+    from algodock_common.vault import Vault
     from algodock_gitea_sync.handlers.forges import Forges
 
 __all__ = ["Configs", "ConnectionTest"]

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import httpx
 
     from algodock_common.database import Database
+    from algodock_common.vault import Vault
     from algodock_gitea_sync.clients.builtin import BuiltinForge
     from algodock_gitea_sync.clients.forge import Forge
-    from algodock_gitea_sync.clients.vault import Vault
     from algodock_gitea_sync.domain.repository import Repository
     from algodock_gitea_sync.settings import GiteaSettings, GitSettings
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from algodock_common.database import Database
+    from algodock_common.vault import Vault
     from algodock_gitea_sync.clients.backend import GitAnswer, GitCall, HttpBackend
     from algodock_gitea_sync.clients.builtin import BuiltinForge
-    from algodock_gitea_sync.clients.vault import Vault
     from algodock_gitea_sync.domain.repository import Repository
 
 __all__ = ["GitOverHttp", "HookTargets", "checked_call"]

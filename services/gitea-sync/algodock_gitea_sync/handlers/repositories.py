@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from algodock_common.database import Database, Transaction
     from algodock_common.events import AlgorithmChanged, Event
-    from algodock_gitea_sync.clients.vault import Vault
+    from algodock_common.vault import Vault
     from algodock_gitea_sync.handlers.forges import Forges
     from algodock_gitea_sync.handlers.looks import Looks
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from algodock_common.database import Database
-    from algodock_gitea_sync.clients.vault import Vault
+    from algodock_common.vault import Vault
     from algodock_gitea_sync.domain.repository import Repository
     from algodock_gitea_sync.handlers.background import Background
     from algodock_gitea_sync.handlers.looks import Looks

@@ -15,6 +15,7 @@ from algodock_gateway.routes.api import (
     groups,
     keys,
     registry,
+    secrets,
     services,
     submitting,
     task_events,
@@ -72,6 +73,7 @@ def make_api(  # noqa: PLR0913  # keyword-only handlers
     router = APIRouter(prefix="/api/v1", responses=PROBLEMS)
     router.include_router(algorithms.make_router(algorithms_handler))
     router.include_router(services.make_router(services_handler, algorithms_handler, relay, peers.deployer))
+    router.include_router(secrets.make_router(algorithms_handler, stamps, relay, peers.deployer))
     router.include_router(batches.make_router(batches_handler))
     router.include_router(groups.make_router(fleet))
     router.include_router(deploying.make_router(deploying_handler, stamps, url=url, max_upload_bytes=max_upload_bytes))

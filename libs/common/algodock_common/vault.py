@@ -25,13 +25,13 @@ class VaultLocked(AlgoDockError):
 
 
 class Vault:
-    """Encrypts and decrypts the secrets of gitea-sync's rows."""
+    """Encrypts and decrypts the secrets of one service's rows."""
 
-    def __init__(self, secrets: SecretSettings) -> None:
-        """Derive the key; nothing else is kept."""
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    def __init__(self, secrets: SecretSettings, purpose: str) -> None:
+        """Derive the key for ``purpose``, such as ``gitea-sync/secrets``; nothing else is kept."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # late: 8 MB
 
-        self._cipher = AESGCM(secrets.derive("gitea-sync/secrets"))
+        self._cipher = AESGCM(secrets.derive(purpose))
 
     def seal(self, secret: str, row: UUID) -> bytes:
         """Return ``secret`` encrypted for ``row``."""
