@@ -9,7 +9,9 @@ import subprocess
 import time
 import uuid
 from collections import defaultdict
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from wire import Connection, request_bytes
@@ -19,12 +21,25 @@ if TYPE_CHECKING:
 
     from stage import Platform
 
-__all__ = ["Echo"]
+__all__ = ["Echo", "Push"]
 
 _EXAMPLE = pathlib.Path(__file__).resolve().parent.parent / "examples" / "echo-python"
 _GIT = ("git", "-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", "commit.gpgsign=false")
 _LOOK_EVERY_S = 0.01
 _LONGEST_S = 240.0
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """When a push began and when its code first answered, in seconds since the epoch."""
+
+    began: float
+    answered: float
+
+    @property
+    def took_s(self) -> float:
+        """Return the seconds between."""
+        return self.answered - self.began
 
 
 class Echo:
@@ -42,7 +57,11 @@ class Echo:
         (folder / "requirements.txt").write_text((_EXAMPLE / "requirements.txt").read_text())
 
     def push(self) -> float:
-        """Push a new version; return the seconds from the push's start to the first answer of its code.
+        """Push a new version; return the seconds from the push's start to its first answer, as ``pushed``."""
+        return self.pushed().took_s
+
+    def pushed(self) -> Push:
+        """Push a new version; return when the push began and when its code first answered.
 
         Raises:
             RuntimeError: the version did not become live in four minutes.
@@ -59,7 +78,9 @@ class Echo:
             pushing.append(subprocess.Popen(command, cwd=self._folder, stderr=subprocess.PIPE, text=True))
 
         try:
-            return self._until_answered(begin, lambda answered: answered == version)
+            took_s = self._until_answered(begin, lambda answered: answered == version)
+            answered = time.time()
+            return Push(answered - took_s, answered)
         except RuntimeError:
             pushing[0].kill()
             raise
@@ -111,12 +132,37 @@ class Echo:
     def steps_ms(self, pushes: int) -> dict[str, float]:
         """Return the median milliseconds of each step of the last ``pushes`` releases."""
         times: dict[str, list[float]] = defaultdict(list)
-        for release in self._releases()[:pushes]:
-            for step in release["steps"]:
-                if step.get("ended_at"):
-                    begun, ended = (datetime.fromisoformat(step[key]) for key in ("started_at", "ended_at"))
-                    times[step["name"]].append((ended - begun).total_seconds() * 1000)
+        for steps in self._steps(pushes):
+            for name, begun, ended in steps:
+                times[name].append((ended - begun) * 1000)
         return {name: round(statistics.median(took), 1) for name, took in times.items()}
+
+    def parts_ms(self, pushes: list[Push]) -> dict[str, float]:
+        """Return the median milliseconds of each part of the last pushes, which follow each other without a gap.
+
+        ``push``: git, the bundle and the event, until the release's first step; then each step with what passes until
+        the next one; ``route``: from the end of the last step until the gateway sends a call there.
+        """
+        parts: dict[str, list[float]] = defaultdict(list)
+        for push, steps in zip(reversed(pushes), self._steps(len(pushes)), strict=True):
+            parts["push"].append(steps[0][1] - push.began)
+            for (name, begun, _), (_, following, _) in pairwise(steps):
+                parts[name].append(following - begun)
+            name, begun, ended = steps[-1]
+            parts[name].append(ended - begun)
+            parts["route"].append(push.answered - ended)
+        return {name: round(statistics.median(took) * 1000, 1) for name, took in parts.items()}
+
+    def _steps(self, pushes: int) -> list[list[tuple[str, float, float]]]:
+        """Return the steps of the last releases, the newest first: name, begin and end in seconds since the epoch."""
+        return [
+            [
+                (step["name"], *(datetime.fromisoformat(step[key]).timestamp() for key in ("started_at", "ended_at")))
+                for step in release["steps"]
+                if step.get("ended_at")
+            ]
+            for release in self._releases()[:pushes]
+        ]
 
     @property
     def path(self) -> str:
