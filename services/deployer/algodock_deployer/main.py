@@ -74,6 +74,8 @@ def create_app(settings: Settings) -> FastAPI:
         sdk=SdkPackage.installed(),
         min_free_bytes=own.deployer_min_free_bytes,
         timeout_s=own.deployer_build_timeout,
+        wheels=own.deployer_wheels and own.deployer_wheels.absolute(),
+        offline=own.deployer_offline,
     )
     hubs = own.hf_endpoint, modelscope_endpoint(own.modelscope_domain)
     downloads = Downloads(hubs, min_free_bytes=own.deployer_min_free_bytes)

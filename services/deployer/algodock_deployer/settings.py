@@ -54,6 +54,8 @@ class DeployerSettings(BaseSettings):
     deployer_max_processes: int = Field(default=512, ge=16, description="processes and threads of one instance")
     deployer_max_file_bytes: int = Field(default=8 * 2**30, ge=2**20, description="of one file that a program writes")
     deployer_cgroups: bool = Field(default=True, description="hold instances by control groups, where there are some")
+    deployer_wheels: Path | None = Field(default=None, description="a folder of packages beside the index")
+    deployer_offline: bool = Field(default=False, description="builds ask for nothing over the network")
     hf_endpoint: str = Field(default="https://huggingface.co", description="the hub of hf:// models, or its mirror")
     modelscope_domain: str = Field(default="", description="ModelScope's host, or a mirror's URL; default: its own")
     deployer_nvidia_smi: str | None = Field(default=None, description="lists GPUs; default: found on PATH; empty: none")

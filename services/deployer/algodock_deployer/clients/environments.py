@@ -90,9 +90,15 @@ class UvEnvironments:
         source: Mapping[str, str] | None = None,
         timeout_s: float = 900,
         min_free_bytes: int = 512 * 2**20,
+        wheels: Path | None = None,
+        offline: bool = False,
         run: ToolRunner = run_tool,
     ) -> None:
-        """Keep everything below ``root``; ``source`` is the environment that the allow-list is applied to."""
+        """Keep everything below ``root``; ``source`` is the environment that the allow-list is applied to.
+
+        ``wheels`` is a folder of packages that are used beside the index; ``offline``, instead of it: then nothing is
+        asked for over the network, by npm neither.
+        """
         self.root = root
         self.cache = root / "cache"
         self.home = root / "home"
@@ -100,6 +106,11 @@ class UvEnvironments:
         self._timeout_s, self._min_free, self._run = timeout_s, min_free_bytes, run
         self.variables = build_environment(os.environ if source is None else source, home=self.home, cache=self.cache)
         self.variables |= {"UV_PYTHON_INSTALL_DIR": str(root / "pythons"), "UV_PYTHON_PREFERENCE": "system"}
+        # What npm has in its cache is not asked for again: its lock file says what it must be.
+        self.variables |= (
+            {"UV_OFFLINE": "1", "NPM_CONFIG_OFFLINE": "true"} if offline else {"NPM_CONFIG_PREFER_OFFLINE": "true"}
+        )
+        self._wheels, self._offline = wheels, offline
         self._locks: dict[str, asyncio.Lock] = {}
         self._interpreters: dict[str, Interpreter] = {}
 
@@ -160,26 +171,28 @@ class UvEnvironments:
         return self._interpreters[wanted]
 
     async def _found(self, wanted: str, log: BuildLog) -> Interpreter:
-        find = ["python", "find", "--no-project", wanted]
+        find, uid = ["python", "find", "--no-project", wanted], self.builder_uid(Path(self._uv))
         try:
-            said = await self._uv_tool("uv python find", find, log, None)
+            said = await self._uv_tool("uv python find", find, log, uid)
         except StepFailed:
             try:
-                await self._uv_tool("uv python install", ["python", "install", "--no-bin", wanted], log, None)
-                said = await self._uv_tool("uv python find", find, log, None)
+                await self._uv_tool("uv python install", ["python", "install", "--no-bin", wanted], log, uid)
+                said = await self._uv_tool("uv python find", find, log, uid)
             except StepFailed as error:
                 msg = f"Python {wanted} is neither on this machine nor could it be fetched: {error.detail}"
                 raise NotSupported(msg) from error
         path = Path(said.strip().splitlines()[-1])
         question = "import platform; print(platform.python_version())"
-        answer = await self._run(Tool("python", [str(path), "-c", question], self.variables, self.root, 30), log)
+        # Builds may write where interpreters are fetched to: as the platform none of them is run.
+        tool = Tool("python", [str(path), "-c", question], self.variables, self.root, 30, self.builder_uid(path))
+        answer = await self._run(tool, log)
         return Interpreter(path, answer.strip().splitlines()[-1])
 
     async def _compiled(self, wanted: Sequence[str], interpreter: Interpreter, log: BuildLog) -> tuple[str, str]:
         """Return the object store's key and the text of the compiled requirements, compiled once and kept."""
         if not wanted:
             return "", ""
-        key = compile_key(list(wanted), interpreter.version, platform_tag())
+        key = compile_key([*wanted, *self._listed()], interpreter.version, platform_tag())
         object_key, kept = f"locks/{key}.txt", self.root / "locks" / f"{key}.txt"
         async with self._lock(key):
             if not kept.exists():
@@ -201,7 +214,7 @@ class UvEnvironments:
         try:
             (work / "requirements.txt").write_text("\n".join(wanted) + "\n")
             arguments = ["pip", "compile", "--python", str(interpreter.path), "--no-header", "--no-annotate",
-                         "--output-file", "compiled.txt", "requirements.txt"]  # fmt: skip
+                         *self._packages(uid), "--output-file", "compiled.txt", "requirements.txt"]  # fmt: skip
             await self._uv_tool("uv pip compile", arguments, log, uid, folder=work)
             return (work / "compiled.txt").read_bytes()
         finally:
@@ -223,11 +236,33 @@ class UvEnvironments:
             if compiled:
                 (work / "compiled.txt").write_text(compiled)
                 arguments = ["pip", "install", "--python", str(made / "bin" / "python"), "--no-deps",
-                             "--compile-bytecode", "--requirements", "compiled.txt"]  # fmt: skip
+                             *self._packages(uid), "--compile-bytecode", "--requirements", "compiled.txt"]  # fmt: skip
                 await self._uv_tool("uv pip install", arguments, log, uid, folder=work)
             await asyncio.to_thread(made.rename, folder)
         finally:
             await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
+
+    def _packages(self, uid: int | None) -> list[str]:
+        """Return where uv finds packages, besides what its own variables say.
+
+        Raises:
+            StepFailed: the folder of wheels is not there, or closed to who builds.
+        """
+        found = ["--no-index"] if self._offline else []
+        if self._wheels is None:
+            return found
+        closed = "" if self._wheels.is_dir() else f"{self._wheels} is no folder"
+        if not closed and uid is not None:
+            closed = self._sandbox.obstacle(self._wheels)
+        if closed:
+            raise StepFailed(f"packages come from DEPLOYER_WHEELS={self._wheels}, and {closed}")
+        return ["--find-links", str(self._wheels), *found]
+
+    def _listed(self) -> list[str]:
+        """Return what the folder of wheels holds where nothing else counts: other versions compile to other locks."""
+        if not self._offline or self._wheels is None or not self._wheels.is_dir():
+            return []
+        return sorted(f"wheels/{path.name}" for path in self._wheels.iterdir())
 
     def _work_folder(self, name: str, uid: int | None) -> Path:
         work = self.root / f".{name}.{uuid7().hex[-12:]}"

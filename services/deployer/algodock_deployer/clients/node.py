@@ -103,7 +103,8 @@ class NodeEnvironments:
         async with self._lock:
             if self._node is None:
                 node = await self._find(log)
-                tool = Tool("node", [str(node.binary), "--version"], self._environments.variables, Path("/"), 30)
+                uid = self._environments.builder_uid(node.binary)  # a wheel's is where builds may write
+                tool = Tool("node", [str(node.binary), "--version"], self._environments.variables, Path("/"), 30, uid)
                 self._node = node, (await self._run(tool, log)).strip().splitlines()[-1]
         return self._node
 
