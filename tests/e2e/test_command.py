@@ -16,7 +16,7 @@ import pytest
 
 from tests.outside.platform import PROJECT, Platform, running_platform
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")

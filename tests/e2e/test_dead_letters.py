@@ -20,14 +20,14 @@ def predict(mark: str):
 """
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_failed_task_is_listed_shown_and_replayed_and_its_result_is_gone_when_its_time_is_over(
     platform: Platform, tmp_path: Path
 ) -> None:
     repository = platform.repository(tmp_path, "letters")
     commit = repository.commit({"ai_algorithm.py": ALGORITHM})
     repository.push()
-    eventually(lambda: (platform.release_of(repository.name, commit) or {}).get("state") == "live", 180)
+    platform.until_live(repository.name, commit)
     home = Path(platform.environment["ALGODOCK_DATA_DIR"]) / "services" / repository.name / "home"
     mark = home / "tmp" / "mark"
     body = {"algorithm": repository.name, "input": {"mark": str(mark)}}
@@ -52,7 +52,7 @@ def test_a_failed_task_is_listed_shown_and_replayed_and_its_result_is_gone_when_
         answer = platform.result(again)
         return answer.json() if answer.status_code == 410 else None
 
-    problem = eventually(gone, 90)
+    problem = eventually(gone)
     assert problem is not None
     assert (problem["reason"], problem["status"]) == ("age", 410)
     assert "was removed at" in problem["detail"]

@@ -13,7 +13,7 @@ import pytest
 from tests.outside.platform import Platform, eventually, running_platform
 from tests.outside.repository import Repository
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
@@ -33,19 +33,8 @@ def live(platform: Platform, name: str, folder: Path, version: str) -> Repositor
 def pushed(platform: Platform, repository: Repository, version: str) -> Repository:
     commit = repository.commit_echo(version)
     repository.push()
-
-    def look() -> bool:
-        release = platform.release_of(repository.name, commit)
-        assert release is None or release["state"] != "failed", release
-        return release is not None and release["state"] == "live"
-
-    eventually(look, 180)
+    platform.until_live(repository.name, commit)
     return repository
-
-
-def answers(platform: Platform, name: str, version: str) -> None:
-    eventually(lambda: platform.predict(name, {}).status_code == 200)
-    assert platform.predict(name, {}).json()["version"] == version
 
 
 def under(pid: int, word: str) -> bool:
@@ -54,13 +43,13 @@ def under(pid: int, word: str) -> bool:
 
 def test_a_push_deploys_to_a_plain_process_that_lives_on_and_comes_back(platform: Platform, tmp_path: Path) -> None:
     echo = live(platform, "plain", tmp_path, "one")
-    answers(platform, "plain", "one")
+    platform.serves("plain", "one")
     first = platform.instance_pid("plain")
     assert os.getsid(first) == first, "a session of its own"
     assert under(first, "algodock_deployer")
 
     pushed(platform, echo, "two")
-    answers(platform, "plain", "two")
+    platform.serves("plain", "two")
     eventually(lambda: not psutil.pid_exists(first))
 
     second, deployer = platform.instance_pid("plain"), platform.pid("deployer")
@@ -68,20 +57,20 @@ def test_a_push_deploys_to_a_plain_process_that_lives_on_and_comes_back(platform
     eventually(lambda: platform.pid("deployer") not in {0, deployer})
     platform.until_ready()
     assert platform.instance_pid("plain") == second, "it outlives the deployer"
-    answers(platform, "plain", "two")
+    platform.serves("plain", "two")
     pushed(platform, echo, "three")
-    answers(platform, "plain", "three")
-    eventually(lambda: not psutil.pid_exists(second), 60)
+    platform.serves("plain", "three")
+    eventually(lambda: not psutil.pid_exists(second))
 
     third = platform.instance_pid("plain")
     os.kill(third, signal.SIGKILL)
-    eventually(lambda: platform.predict("plain", {}).status_code == 200 and platform.instance_pid("plain") != third)
-    answers(platform, "plain", "three")
+    eventually(lambda: platform.instance_pid("plain") != third)
+    platform.serves("plain", "three")
 
 
 def test_one_service_may_have_a_mode_of_its_own(platform: Platform, tmp_path: Path) -> None:
     live(platform, "kept-apart", tmp_path, "one")
-    answers(platform, "kept-apart", "one")
+    platform.serves("kept-apart", "one")
     pid = platform.instance_pid("kept-apart")
     assert under(pid, "supervisord.conf")
     assert not under(pid, "algodock_deployer")

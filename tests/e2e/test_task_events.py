@@ -84,17 +84,11 @@ def talker(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> str:
     repository = platform.repository(folder, "talker")
     commit = repository.commit({"ai_algorithm.py": ALGORITHM})
     repository.push()
-
-    def live() -> bool:
-        release = platform.release_of(repository.name, commit)
-        assert release is None or release["state"] != "failed", release
-        return release is not None and release["state"] == "live"
-
-    eventually(live, 180)
+    platform.until_live(repository.name, commit)
     return repository.name
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_what_an_algorithm_says_comes_while_it_works(platform: Platform, talker: str) -> None:
     watching = Watching(platform, submit(platform, talker))
     assert watching.to_the_end()
@@ -114,14 +108,14 @@ def test_what_an_algorithm_says_comes_while_it_works(platform: Platform, talker:
     assert {one["commit"] for one in told["transitions"][2:]} == {ran["commit"]}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_gateway_that_dies_costs_its_watchers_nothing(platform: Platform, talker: str) -> None:
     task_id = submit(platform, talker, steps=20, seconds=0.3)
     watching = Watching(platform, task_id)
     with pytest.raises(httpx.TransportError):
         watching.kill_the_gateway_at_the_first("output")
     assert watching.seen[-1][1] != "done", "it was killed in the middle"
-    assert eventually(watching.to_the_end, 90)
+    assert eventually(watching.to_the_end)
     ids = [id_ for id_, _, _ in watching.seen]
     assert len(ids) == len(set(ids)), "nothing came twice"
     assert [data["state"] for _, name, data in watching.seen if name == "state"] == [

@@ -18,11 +18,11 @@ import pytest
 
 from algodock_common.events import ReleaseChanged
 from algodock_common.messaging.signing import SIGNATURE_HEADER
-from tests.outside.platform import Platform, eventually, running_platform
+from tests.faults.conftest import LONG, PROCESSES
+from tests.outside.platform import Platform, eventually
 from tests.outside.repository import Repository
 
 pytestmark = pytest.mark.timeout(600)
-PROCESSES = 64
 MEMORY_MIB = 128
 
 SERVER = """
@@ -71,6 +71,13 @@ def beat(token):
     except urllib.error.HTTPError as error:
         return error.code
 
+def flood(mib):
+    line = "x" * 1023 + "\\n"
+    for _ in range(mib * 1024):
+        sys.stdout.write(line)
+    print("the flood is over", flush=True)
+    return "told"
+
 def write():
     try:
         open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py"), "a").write("# mine")
@@ -105,14 +112,6 @@ ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler).serv
 """
 
 
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with running_platform(
-        tmp_path_factory.mktemp("hostile"), DEPLOYER_MAX_PROCESSES=str(PROCESSES), OTEL_SAMPLE_RATIO="0"
-    ) as running:
-        yield running
-
-
 class Hostile:
     """One deployed algorithm and what a test asks it to do."""
 
@@ -130,7 +129,7 @@ class Hostile:
 
     def stop(self) -> None:
         assert self.platform.call("POST", f"/api/v1/services/stop/{self.name}").status_code in {200, 202}
-        eventually(lambda: self.status()["status"] == "stopped", 90)
+        eventually(lambda: self.status()["status"] == "stopped")
 
     def processes(self) -> list[psutil.Process]:
         """Return all processes that work in one of its folders: they may drop everything else that tells them."""
@@ -147,6 +146,7 @@ def deploy(platform: Platform, folder: Path, name: str, *, before: str = "", man
     repository = platform.repository(folder, name)
     release = release_of(platform, repository, before=before, manifest=manifest)
     assert release["state"] == "live", release["reason"]
+    platform.answered(repository.name, {"do": "hello"})
     return Hostile(platform, repository)
 
 
@@ -168,6 +168,22 @@ def release_of(platform: Platform, repository: Repository, *, before: str = "", 
 @pytest.fixture(scope="module")
 def neighbour(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Hostile:
     return deploy(platform, tmp_path_factory.mktemp("neighbour"), "neighbour")
+
+
+@pytest.fixture(scope="module")
+def guest(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Hostile:
+    """One that is asked for what does it no harm itself, so that each such test needs none of its own."""
+    return deploy(platform, tmp_path_factory.mktemp("guest"), "guest")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tidied(platform: Platform) -> Iterator[None]:
+    """Remove what these tests deployed: the next files' tests go on with this platform."""
+    before = {one["name"] for one in platform.call("GET", "/api/v1/services").json()["services"]}
+    yield
+    for one in platform.call("GET", "/api/v1/services").json()["services"]:
+        if one["name"] not in before:
+            platform.call("DELETE", f"/api/v1/services/{one['name']}")
 
 
 @contextmanager
@@ -199,14 +215,14 @@ def test_a_fork_bomb_has_its_own_processes_and_no_more(platform: Platform, neigh
     bomb = deploy(platform, tmp_path, "bomb")
     with served(neighbour):
         bomb.do("fork_bomb")
-        eventually(lambda: len(bomb.processes()) > PROCESSES // 2, 60)
+        eventually(lambda: len(bomb.processes()) > PROCESSES // 2)
         most = 0
-        end = time.monotonic() + 3
+        end = time.monotonic() + 3  # for as long as it is looked at
         while time.monotonic() < end:
             most = max(most, len(bomb.processes()))
         assert most <= PROCESSES * 4, most
         bomb.stop()
-        eventually(lambda: not bomb.processes(), 60)
+        eventually(lambda: not bomb.processes())
 
 
 def test_a_memory_hog_is_started_again_with_the_reason(platform: Platform, neighbour: Hostile, tmp_path: Path) -> None:
@@ -215,14 +231,37 @@ def test_a_memory_hog_is_started_again_with_the_reason(platform: Platform, neigh
     with served(neighbour):
         answer = platform.predict(hog.name, {"do": "memory"})
         assert answer.status_code in {502, 503, 504}, answer.text
-        eventually(lambda: "memory" in hog.status()["message"], 60)
+        eventually(lambda: "memory" in hog.status()["message"])
     assert f"the limit of {MEMORY_MIB} MiB" in hog.status()["message"]
 
     def again() -> bool:
         answer = platform.predict(hog.name, {"do": "seen"})
         return answer.status_code == 200 and answer.json()["answer"]["pid"] != before
 
-    assert eventually(again, 60)
+    assert eventually(again)
+
+
+def test_a_log_flood_keeps_to_its_files(platform: Platform, neighbour: Hostile, tmp_path: Path) -> None:
+    """A log and at most five older ones, of 10 MiB each; marks of when lines were written may lie beside them."""
+    spout = deploy(platform, tmp_path, "spout", manifest="timeout: 300\n")
+    folder = Path(platform.environment["ALGODOCK_DATA_DIR"]) / "services" / "logs" / "releases"
+
+    def sizes() -> list[int]:
+        found = []
+        for path in folder.glob(f"ai-{spout.name}-*"):
+            with suppress(FileNotFoundError):  # it has just been renamed
+                found += [] if path.name.endswith(".times") else [path.stat().st_size]
+        return sorted(found, reverse=True)
+
+    def lines() -> str:
+        return platform.call("GET", f"/api/v1/services/logs/{spout.name}", params={"lines": 5}).text
+
+    with served(neighbour):
+        assert spout.do("flood", 96 if LONG else 24) == "told"
+        eventually(lines, accept=lambda told: "the flood is over" in told)
+    eventually(sizes, accept=lambda found: len([one for one in found if one > 9 * 2**20]) >= 2)
+    eventually(sizes, accept=lambda found: max(found) < 11 * 2**20)
+    eventually(sizes, accept=lambda found: sum(found) < 6 * 11 * 2**20)
 
 
 def test_a_program_that_ignores_sigterm_is_stopped(platform: Platform, neighbour: Hostile, tmp_path: Path) -> None:
@@ -230,16 +269,16 @@ def test_a_program_that_ignores_sigterm_is_stopped(platform: Platform, neighbour
     pid = deaf.do("seen")["pid"]
     with served(neighbour):
         deaf.stop()
-        eventually(lambda: not psutil.pid_exists(pid), 30)
+        eventually(lambda: not psutil.pid_exists(pid))
 
 
 def test_a_daemon_goes_with_its_program(platform: Platform, neighbour: Hostile, tmp_path: Path) -> None:
     parent = deploy(platform, tmp_path, "parent")
     parent.do("daemon")
-    assert len(parent.processes()) == 2
+    eventually(parent.processes, accept=lambda found: len(found) == 2)
     with served(neighbour):
         parent.stop()
-        eventually(lambda: not parent.processes(), 30)
+        eventually(lambda: not parent.processes())
 
 
 def test_a_program_that_makes_itself_a_daemon_is_no_release_and_leaves_nothing(
@@ -251,23 +290,21 @@ def test_a_program_that_makes_itself_a_daemon_is_no_release_and_leaves_nothing(
         release = release_of(platform, repository, before=before)
     assert release["state"] == "failed"
     assert "probe: the program exited" in release["reason"]
-    eventually(lambda: not Hostile(platform, repository).processes(), 30)
+    eventually(lambda: not Hostile(platform, repository).processes())
 
 
-def test_nobody_gets_anothers_port(platform: Platform, neighbour: Hostile, tmp_path: Path) -> None:
+def test_nobody_gets_anothers_port(platform: Platform, neighbour: Hostile, guest: Hostile) -> None:
     port = platform.service(neighbour.name)["port"]
-    thief = deploy(platform, tmp_path, "thief")
     with served(neighbour):
-        assert "OSError" in thief.do("bind", port)
-        release = release_of(platform, thief.repository, before=f"os.environ['PORT'] = '{port}'")
+        assert "OSError" in guest.do("bind", port)
+        release = release_of(platform, guest.repository, before=f"os.environ['PORT'] = '{port}'")
     assert release["state"] == "failed"
-    assert thief.do("hello") == "hello", "its release before serves on"
+    assert guest.do("hello") == "hello", "its release before serves on"
 
 
-def test_only_an_instances_own_token_beats_for_it(platform: Platform, neighbour: Hostile, tmp_path: Path) -> None:
-    forger = deploy(platform, tmp_path, "forger")
+def test_only_an_instances_own_token_beats_for_it(neighbour: Hostile, guest: Hostile) -> None:
     for token in ("", "adi_" + "A" * 64, uuid4().hex):
-        assert forger.do("beat", token) == 401
+        assert guest.do("beat", token) == 401
     assert neighbour.do("hello") == "hello"
 
 
@@ -336,4 +373,4 @@ def test_code_can_be_read_only_and_every_instance_has_its_own_temporary_folder(
     if seen["uid"] != 0:  # where strangers' code cannot run as another user, `/ready` says so
         assert curious.do("write") == "PermissionError"
     curious.stop()
-    eventually(lambda: not folder.exists(), 30)
+    eventually(lambda: not folder.exists())

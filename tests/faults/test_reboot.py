@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.outside.platform import Platform, algodock, eventually, running_platform
+from tests.faults.conftest import WORKERS
+from tests.outside.platform import Platform, algodock, eventually
 
 PROGRAM = """
 import http.server, json, os
@@ -30,17 +30,12 @@ http.server.HTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler).s
 """
 
 
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with running_platform(tmp_path_factory.mktemp("reboot"), OTEL_SAMPLE_RATIO="0") as running:
-        yield running
-
-
 def deploy(platform: Platform, folder: Path, name: str, manifest: str = "instances: 1\n") -> str:
     repository = platform.repository(folder, name)
     commit = repository.commit({"main.py": PROGRAM, "algodock.yaml": manifest})
     repository.push()
-    eventually(lambda: (platform.release_of(repository.name, commit) or {}).get("state") == "live", 120)
+    platform.until_live(repository.name, commit)
+    platform.answered(repository.name, {})
     return repository.name
 
 
@@ -60,7 +55,7 @@ def of_the_platform(platform: Platform) -> list[psutil.Process]:
 
 def power_off(platform: Platform) -> None:
     """Kill everything, again and again until nobody is left who could start something."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while (left := of_the_platform(platform)) and time.monotonic() < end:
         for process in left:
             with suppress(psutil.Error):
@@ -69,13 +64,13 @@ def power_off(platform: Platform) -> None:
     assert not of_the_platform(platform)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_after_a_reboot_every_service_is_as_it_was_wanted(platform: Platform, tmp_path: Path) -> None:
     running = [deploy(platform, tmp_path, "runs") for _ in range(2)]
     double = deploy(platform, tmp_path, "double", "instances: 2\n")
     stopped = deploy(platform, tmp_path, "stopped")
     assert platform.call("POST", f"/api/v1/services/stop/{stopped}").status_code in {200, 202}
-    eventually(lambda: platform.service(stopped)["status"] == "stopped", 60)
+    eventually(lambda: platform.service(stopped)["status"] == "stopped")
     seen: set[int] = set()
 
     def both() -> set[int]:
@@ -83,13 +78,13 @@ def test_after_a_reboot_every_service_is_as_it_was_wanted(platform: Platform, tm
         seen.update({answer.json()["pid"]} if answer.status_code == 200 else ())
         return seen
 
-    eventually(both, 60, accept=lambda pids: len(pids) == 2)
+    eventually(both, accept=lambda pids: len(pids) == 2)
     twins = set(seen)
     before = {name: platform.predict(name, {}).json()["pid"] for name in (*running, double)}
 
     power_off(platform)
     seen.clear()
-    algodock(platform.environment, "up", "--json", "--workers", "1")
+    algodock(platform.environment, "up", "--json", "--workers", str(WORKERS))
 
     for name in (*running, double):
 
@@ -98,8 +93,8 @@ def test_after_a_reboot_every_service_is_as_it_was_wanted(platform: Platform, tm
             return answer.status_code == 200 and answer.json()["pid"] != before[name]
 
         assert eventually(back, 120)
-        eventually(lambda name=name: platform.service(name)["status"] == "running", 60)  # type: ignore[misc]  # bound at once
-    eventually(both, 60, accept=lambda pids: len(pids) == 2 and pids.isdisjoint(twins))
+        eventually(lambda name=name: platform.service(name)["status"] == "running")  # type: ignore[misc]  # bound at once
+    eventually(both, accept=lambda pids: len(pids) == 2 and pids.isdisjoint(twins))
     assert platform.service(stopped)["status"] == "stopped"
     assert platform.predict(stopped, {}).status_code == 503
 
@@ -113,4 +108,4 @@ def test_after_a_reboot_every_service_is_as_it_was_wanted(platform: Platform, tm
         return found
 
     once = {running[0]: 1, running[1]: 1, double: 2, stopped: 0}
-    eventually(processes, 60, accept=lambda found: found == once)
+    eventually(processes, accept=lambda found: found == once)

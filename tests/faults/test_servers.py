@@ -20,20 +20,22 @@ pytestmark = pytest.mark.timeout(900)
 DOWN_S = 30.0 if LONG else 4.0
 
 
-@pytest.mark.parametrize("lose_data", [False, True], ids=["stopped", "its data deleted"])
+@pytest.mark.parametrize(
+    "lose_data", [True, False] if LONG else [True], ids=lambda lost: ("stopped", "its data deleted")[lost]
+)
 def test_the_broker(
     platform: Platform, servers: Servers, ledger: Ledger, figures: Callable[..., None], *, lose_data: bool
 ) -> None:
     with under_load(platform, ledger):
-        eventually(lambda: len(ledger.submitted) > 5, 30)
+        eventually(lambda: len(ledger.submitted) > 5)
         with servers.stopped("kafka", lose_data=lose_data):
             before = len(ledger.submitted)
             time.sleep(DOWN_S)  # the length of the fault
             accepted = len(ledger.submitted) - before
         back = time.monotonic()
-        platform.until_ready(90)
-        ready_s = time.monotonic() - back
-    assert accepted > 5, "submissions by REST went on being accepted"
+    platform.until_ready()
+    ready_s = time.monotonic() - back
+    assert accepted > 3, "submissions by REST went on being accepted"
     figures(
         **ledger.check(platform),
         accepted_meanwhile=accepted,
@@ -55,11 +57,11 @@ def test_postgresql_restarted_at_once(
 
     looking = threading.Thread(target=look)
     with under_load(platform, ledger):
-        eventually(lambda: len(ledger.submitted) > 5, 30)
+        eventually(lambda: len(ledger.submitted) > 5)
         looking.start()
         servers.signal("postgres", signal.SIGQUIT)  # what pg_ctl -m immediate sends
-        eventually(lambda: any(status >= 500 for _, status in answers), 30)
-        eventually(lambda: [status for _, status in answers[-10:]] == [200] * 10, 60)
+        eventually(lambda: any(status >= 500 for _, status in answers))
+        eventually(lambda: [status for _, status in answers[-10:]] == [200] * 10)
         over.set()
         looking.join()
     window = [at for at, status in answers if status >= 500]
@@ -72,7 +74,7 @@ def test_without(
     platform: Platform, servers: Servers, ledger: Ledger, figures: Callable[..., None], server: str
 ) -> None:
     with under_load(platform, ledger):
-        eventually(lambda: len(ledger.submitted) > 5, 30)
+        eventually(lambda: len(ledger.submitted) > 5)
         with servers.stopped(server):
             end = time.monotonic() + DOWN_S
             while time.monotonic() < end:
@@ -100,8 +102,8 @@ def test_a_disk_that_is_full_below_the_object_store(
     """Results that find no room wait, and say so; nothing is called succeeded that cannot be read."""
     with servers.small_disk("objects", megabytes=8), platform.api() as api:
         tasks = [ledger.submit(api, bytes=1_500_000) for _ in range(12)]
-        eventually(lambda: all(any(run.ended for run in ledger.executions[task]) for task in tasks), 60)
-        states = eventually(lambda: _settled(platform, tasks), 60) or []
+        eventually(lambda: all(any(run.ended for run in ledger.executions[task]) for task in tasks))
+        states = eventually(lambda: _settled(platform, tasks)) or []
         assert "running" in states, states
         _what_succeeded_can_be_read(platform, ledger)
         back = time.monotonic()

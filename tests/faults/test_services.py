@@ -24,7 +24,7 @@ SERVICES = ("gateway", "gitea-sync", "deployer", "registry", "runner", "worker-1
 
 
 @contextmanager
-def under_load(platform: Platform, ledger: Ledger, *, pause_s: float = 0.02) -> Iterator[None]:
+def under_load(platform: Platform, ledger: Ledger, *, pause_s: float = 0.02 if LONG else 0.1) -> Iterator[None]:
     """Submit all the while; fail when a submission never got through."""
     over = threading.Event()
     failures: list[BaseException] = []
@@ -52,13 +52,13 @@ def under_load(platform: Platform, ledger: Ledger, *, pause_s: float = 0.02) -> 
 def test_a_rolling_end_of_every_service(platform: Platform, ledger: Ledger, figures: Callable[..., None]) -> None:
     drains = {}
     with under_load(platform, ledger):
-        eventually(lambda: len(ledger.submitted) > 5, 30)
-        for service in SERVICES if LONG else ("gateway", "runner", "worker-1"):
+        eventually(lambda: len(ledger.submitted) > 5)
+        for service in SERVICES if LONG else ("gateway", "worker-1"):
             pid, began = platform.pid(service), time.monotonic()
             os.kill(pid, signal.SIGTERM)
-            eventually(lambda pid=pid: not _alive(pid), 60)  # type: ignore[misc]  # bound at once
+            eventually(lambda pid=pid: not _alive(pid))  # type: ignore[misc]  # bound at once
             drains[service] = round(time.monotonic() - began, 2)
-            platform.until_ready(90)
+            platform.until_ready()
     figures(
         **ledger.check(platform), refused=sum(ledger.refused.values()), **{f"{k}_drain_s": v for k, v in drains.items()}
     )
@@ -100,10 +100,11 @@ BAD: dict[str, dict[str, Any]] = {
     "answers of 50 MB": {"bytes": 50_000_000},
     "a hang": {"sleep_s": 600, "task": {"timeout": 2, "max_attempts": 1}},
 }
+SHORT = ("an algorithm that always fails", "answers of 50 MB")
 ENDS = {"answers of 50 MB": "succeeded"}
 
 
-@pytest.mark.parametrize("kind", BAD)
+@pytest.mark.parametrize("kind", BAD if LONG else SHORT)
 def test_bad_work_does_not_disturb_its_neighbour(
     platform: Platform, ledger: Ledger, figures: Callable[..., None], kind: str
 ) -> None:

@@ -64,7 +64,7 @@ class Ledger:
             body = {"name": ledger.name, "url": ledger.url}
             answer = platform.call("POST", "/api/v1/registry/services", json=body)
             assert answer.status_code == 201, answer.text
-            eventually(lambda: platform.predict(ledger.name, {"n": 0}).status_code == 200, 30)
+            eventually(lambda: platform.predict(ledger.name, {"n": 0}).status_code == 200)
             yield ledger
         finally:
             platform.call("DELETE", f"/api/v1/services/{ledger.name}")

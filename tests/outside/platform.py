@@ -36,7 +36,7 @@ Found = TypeVar("Found")
 
 
 def eventually(
-    look: Callable[[], Found], seconds: float = 60, every: float = 0.05, *, accept: Callable[[Found], bool] = bool
+    look: Callable[[], Found], seconds: float = 120, every: float = 0.05, *, accept: Callable[[Found], bool] = bool
 ) -> Found:
     """Return the first answer of ``look`` that is accepted; fail with the last one when there is none in time.
 
@@ -93,12 +93,41 @@ class Platform:
         releases: list[dict[str, Any]] = answer.json()["releases"] if answer.status_code == 200 else []
         return next((one for one in releases if one["commit"] == commit), None)
 
+    def until_live(self, name: str, commit: str) -> dict[str, Any]:
+        """Wait until a commit's release is live and return it; fail at once, with its reason, when it has failed.
+
+        A push says what becomes of it, but waits for a minute only, and routers hear of it a moment later:
+        what is to be called next is waited for with ``answered`` or ``serves``.
+        """
+
+        def look() -> dict[str, Any] | None:
+            release = self.release_of(name, commit)
+            assert release is None or release["state"] != "failed", release
+            return release if release is not None and release["state"] == "live" else None
+
+        release = eventually(look, 180)
+        assert release is not None
+        return release
+
+    def answered(self, name: str, body: object) -> httpx.Response:
+        """Call an algorithm until it answers with 200; return that answer."""
+        return eventually(lambda: self.predict(name, body), accept=lambda answer: answer.status_code == 200)
+
+    def serves(self, name: str, version: str) -> None:
+        """Wait until calls of an echo are answered by this version."""
+
+        def look() -> str:
+            answer = self.predict(name, {})
+            return str(answer.json()["version"]) if answer.status_code == 200 else answer.text[:300]
+
+        eventually(look, 180, accept=lambda seen: seen == version)
+
     def service(self, name: str) -> dict[str, Any]:
         """Return a service as the list of services has it."""
         services: list[dict[str, Any]] = self.call("GET", "/api/v1/services").json()["services"]
         return next(one for one in services if one["name"] == name)
 
-    def finished(self, task_id: str, seconds: float = 60) -> dict[str, Any]:
+    def finished(self, task_id: str, seconds: float = 120) -> dict[str, Any]:
         """Wait until a task is over and return it."""
 
         def look() -> dict[str, Any] | None:
@@ -135,18 +164,24 @@ class Platform:
         """Return what each program that is not ready says of it."""
         return {one["name"]: f"{one['state']}: {one['said']}" for one in self.programs() if not one["ready"]}
 
-    def until_ready(self, seconds: float = 60) -> None:
+    def until_ready(self, seconds: float = 120) -> None:
         """Wait until every program is ready; fail with what the others say."""
         eventually(self.unready, seconds, accept=operator.not_)
 
     def instance_pid(self, name: str) -> int:
-        """Return the process that listens on the service's port."""
-        port = self.service(name)["port"]
-        for connection in psutil.net_connections("tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and connection.laddr
-            if listens and listens.port == port and connection.pid:
-                return connection.pid
-        pytest.fail(f"nobody listens on port {port} of {name}")
+        """Return the process that listens on the service's port, when there is one."""
+
+        def look() -> int | None:
+            port = self.service(name)["port"]
+            for connection in psutil.net_connections("tcp"):
+                listens = connection.status == psutil.CONN_LISTEN and connection.laddr
+                if listens and listens.port == port and connection.pid:
+                    return connection.pid
+            return None
+
+        pid = eventually(look)
+        assert pid is not None
+        return pid
 
 
 def algodock(environment: dict[str, str], *arguments: str, check: bool = True) -> str:

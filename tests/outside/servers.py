@@ -78,7 +78,7 @@ class Servers:
         )
         assert "ERROR" not in ended.stdout, ended.stdout
         if action == "start":
-            eventually(lambda: Process.from_file(self._run / "pids" / f"{name}.json"), 30)
+            eventually(lambda: Process.from_file(self._run / "pids" / f"{name}.json"))
 
     def _forget(self, name: str) -> None:
         """Delete the topics' messages; the embedded broker keeps none beyond its own life."""

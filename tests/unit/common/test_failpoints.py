@@ -22,6 +22,14 @@ def test_an_armed_place_kills_the_first_who_reaches_it(tmp_path: Path) -> None:
     assert _run(ALGODOCK_FAILPOINTS=str(tmp_path)).stdout == "went on\n"
 
 
+def test_an_armed_place_may_name_somebody_else(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as other:
+        (tmp_path / "worker.claimed").write_text(str(other.pid))
+        assert _run(ALGODOCK_FAILPOINTS=str(tmp_path)).stdout == "went on\n"
+        assert other.wait(60) == -signal.SIGKILL
+    assert not list(tmp_path.iterdir())
+
+
 def test_other_places_are_nothing(tmp_path: Path) -> None:
     (tmp_path / "worker.committed").touch()
     assert _run(ALGODOCK_FAILPOINTS=str(tmp_path)).stdout == "went on\n"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+import zlib
 from pathlib import Path
 from typing import Annotated
 
@@ -84,7 +86,19 @@ def _pytest(project: Path, arguments: list[str], processes: int, environment: di
     if processes > 1:
         configuration += ["-n", str(processes), "--dist", "loadgroup", "--no-loadscope-reorder"]
     command = [sys.executable, "-P", "-m", "pytest", *configuration, *arguments]
-    return subprocess.run(command, cwd=project, env=os.environ | environment, check=False).returncode
+    own = {"PYTEST_DEBUG_TEMPROOT": _temporary(project)}
+    return subprocess.run(command, cwd=project, env=own | os.environ | environment, check=False).returncode
+
+
+def _temporary(project: Path) -> str:
+    """Return where pytest keeps its temporary folders: one of this checkout's own.
+
+    In the one that all of a user's runs share by default each run that begins closes what others opened to the users
+    that algorithms run as.
+    """
+    folder = Path(tempfile.gettempdir()) / f"algodock-{zlib.crc32(os.fsencode(project)):08x}"
+    folder.mkdir(exist_ok=True)
+    return str(folder)
 
 
 def _with_tests(project: Path, folders: tuple[str, ...]) -> list[str]:

@@ -66,6 +66,10 @@ class EnvironmentBuilder(Protocol):
         ...
 
 
+AS_PLATFORM = ".written-by-the-platform"
+"""Marks a folder of uv's that was written to as the platform's user, because the builder's could not be had."""
+
+
 def _own_interpreter() -> Path:
     """Return the Python that the platform's own environment was made from."""
     return Path(getattr(sys, "_base_executable", "") or sys.executable)
@@ -153,6 +157,13 @@ class UvEnvironments:
         for folder in (self.cache, self.home):
             folder.mkdir(parents=True, exist_ok=True)
         uid = self._sandbox.uid(0, self.root, *paths)
+        for folder in (self.cache, self.home):
+            ours = folder / AS_PLATFORM
+            if uid is None:
+                ours.touch()
+            elif ours.exists():  # it could not be had before, and could not read now what was written then
+                self._sandbox.give(folder, uid)
+                ours.unlink()
         if uid is not None:
             for folder in (self.root, self.cache, self.home):
                 os.chown(folder, uid, uid)

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from algodock_deployer.domain.folders import Folders
+    from algodock_deployer.domain.releases import Release
     from algodock_deployer.handlers.context import Context
 
-__all__ = ["clean", "unlink_service"]
+__all__ = ["clean", "remove_folder", "unlink_service"]
 
 log = structlog.get_logger()
 
@@ -72,6 +73,18 @@ async def _clean_release(context: Context, name: str, release_id: UUID) -> None:
     async with context.database.transaction() as tx:
         await Releases(tx.session).cleaned(release_id)
     log.info("release_cleaned", algorithm=name, release=str(release_id))
+
+
+async def remove_folder(context: Context, release: Release) -> None:
+    """Remove at once what a release that never served wrote: a disk that it filled is free for the next one.
+
+    Not while an instance of it is there: one that was taken back while others came may have calls open.
+    """
+    async with context.database.read() as session:
+        present = await Instances(session).of_service(release.service_id)
+    if all(one.release_id != release.id for one in present):
+        folder = context.folders.release(release.algorithm, release.id)
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 def _clean_environments(root: Path, used: set[str]) -> None:

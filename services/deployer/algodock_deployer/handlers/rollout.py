@@ -12,6 +12,7 @@ from algodock_common.observability import span
 from algodock_deployer.domain.releases import changed
 from algodock_deployer.handlers.attempts import Superseded
 from algodock_deployer.handlers.building import prepare
+from algodock_deployer.handlers.cleaning import remove_folder
 from algodock_deployer.handlers.draining import drain_all, start_drains
 from algodock_deployer.handlers.progress import Progress, passes, patiently
 from algodock_deployer.handlers.proving import pass_gate
@@ -56,6 +57,8 @@ async def deploy(context: Context, service: Service, release: Release) -> None:
             log.exception("release_failed_inside", release=str(release.id))
             await _failed(context, progress, f"{type(error).__name__}: {error}")
     outcome = "succeeded" if progress.release.state == "live" else "failed"
+    if outcome == "failed":
+        await remove_folder(context, progress.release)
     context.background.run(("log", release.id), _store_log(context, progress, outcome))
 
 
