@@ -384,6 +384,20 @@ def test_a_model_takes_the_place_of_a_stand_in_and_follows_no_link_of_a_build(tm
     assert not list(outside.iterdir())
 
 
+async def test_what_a_source_was_found_to_hold_is_known_for_as_long_as_that_is_kept(machine: Machine) -> None:
+    cache, source = machine.cache(), StoreObject("models/x.bin")
+    await machine.store.put("models/x.bin", CONTENT)
+    blob = (await cache.keep(source, None)).place
+    for path in (machine.root / "known").iterdir():
+        os.utime(path, (time.time() - 90_000,) * 2)
+    assert not cache.clean([blob.name])
+    assert (await cache.keep(source, None)).fetched == 0
+    for path in (blob, *(machine.root / "known").iterdir()):
+        os.utime(path, (time.time() - 90_000,) * 2)
+    assert cache.clean([])
+    assert not machine.left
+
+
 async def test_every_kind_of_source_has_its_way(machine: Machine) -> None:
     machine.origin.files["x.bin"] = CONTENT
     await machine.store.put("models/x.bin", CONTENT)

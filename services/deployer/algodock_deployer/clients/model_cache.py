@@ -116,9 +116,11 @@ class ModelCache:
     def clean(self, used: Iterable[str]) -> Sequence[str]:
         """Remove what nobody needs; a file that is just fetched is younger than a day."""
         kept, now, gone = set(used), time.time(), []
-        for part in ("blobs", "trees", "known", "partial", "locks"):
+        for part in ("blobs", "trees", "partial", "known"):  # not the locks: who waits for one has it open
             for path in (self.root / part).glob("*"):
                 if path.name in kept or now - path.lstat().st_mtime < UNUSED_S:
+                    continue
+                if part == "known" and self._blob(_read(path)).is_file():
                     continue
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
