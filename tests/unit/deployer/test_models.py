@@ -79,7 +79,7 @@ class Origin:
     async def file(self, request: web.Request) -> web.StreamResponse:
         return await self.send(request, request.match_info["path"])
 
-    async def send(self, request: web.Request, path: str) -> web.StreamResponse:
+    async def send(self, request: web.Request, path: str, headers: dict[str, str] | None = None) -> web.StreamResponse:
         self.asked.append((request.method, request.path, request.headers.get("range", "")))
         if self.status:
             return web.Response(status=self.status)
@@ -88,7 +88,7 @@ class Origin:
         content = self.files[path]
         ranges = request.http_range
         start = ranges.start or 0
-        response = web.StreamResponse(status=206 if start else 200)
+        response = web.StreamResponse(status=206 if start else 200, headers=headers)
         response.content_length = len(content) - start
         await response.prepare(request)
         if self.breaks and request.method == "GET":
@@ -107,7 +107,7 @@ class Origin:
             return web.Response(status=self.status or 404)
         headers = {"X-Repo-Commit": self.commit if revision == "main" else revision}
         if not self.cdn:
-            return await self.send(request, path)
+            return await self.send(request, path, headers)
         headers |= {"X-Linked-Etag": f'"{sha256(self.files[path])}"', "X-Linked-Size": str(len(self.files[path]))}
         self.asked.append((request.method, request.path, ""))
         raise web.HTTPFound(f"{self.cdn}/files/{path}", headers=headers)
@@ -248,7 +248,7 @@ INSIDE = ("127.0.0.1", "localhost", "[::1]", "169.254.169.254", "0.0.0.0", "[::f
 @pytest.mark.parametrize("host", INSIDE)
 async def test_nothing_comes_from_the_machines_own_addresses(machine: Machine, host: str) -> None:
     machine.link()
-    machine.trusted = ()
+    machine.trusted = ("http://127.0.0.1:1", "http://localhost:1")  # another server there is trusted
     port = machine.origin.base.rpartition(":")[2]
     with pytest.raises(ModelRefused, match="do not come from this machine's own addresses"):
         await machine.cache().keep(Link(f"http://{host}:{port}/files/x.bin"), sha256(CONTENT))
@@ -304,6 +304,17 @@ async def test_a_hubs_file_is_pinned_to_its_commit_and_comes_from_where_the_hub_
     assert (kept.place.name, kept.fetched, again.fetched) == (sha256(CONTENT), len(CONTENT), 0)
     assert ("GET", f"/owner/name/resolve/{COMMITS[0]}/onnx/model.bin", "") in machine.origin.asked
     assert len(cdn.fetched("model.bin")) == 1
+
+
+async def test_a_hub_is_not_asked_for_what_is_pinned_and_here(machine: Machine) -> None:
+    machine.origin.files["x.bin"] = CONTENT
+    branch = HubModel("hf", "owner/name", "main", "x.bin")
+    first = await machine.cache().keep(branch, None)
+    machine.origin.status = 500
+    for source, digest in ((branch, sha256(CONTENT)), (HubModel("hf", "owner/name", COMMITS[0], "x.bin"), None)):
+        assert (await machine.cache().keep(source, digest)).place == first.place
+    with pytest.raises(ModelSourceAway):
+        await machine.cache().keep(branch, None)
 
 
 async def test_a_hubs_repository_is_a_folder_that_shares_its_files(machine: Machine) -> None:

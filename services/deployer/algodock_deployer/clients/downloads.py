@@ -6,22 +6,21 @@ import asyncio
 import errno
 import json
 import shutil
-import socket
 import urllib.request
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 
+from algodock_deployer.clients.addresses import CheckedResolver, check_address, origin_of
 from algodock_deployer.domain.errors import DiskFull, ModelDamaged, ModelNotFound, ModelRefused, ModelSourceAway
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Downloads", "check_room", "origin_of"]
+__all__ = ["Downloads", "check_room"]
 
 BLOCK: Final = 2**20
 TRIES: Final = 5
@@ -32,8 +31,6 @@ DOCUMENT_BYTES: Final = 32 * 2**20
 AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 SAID: Final = 200
 PARTIAL, RANGE_WRONG = 206, 416
-_NAT64: Final = IPv6Network("64:ff9b::/96")
-_THIS_HOST: Final = ip_network("0.0.0.0/8")
 
 
 class _Passing(Exception):  # what may be better at the next try
@@ -163,7 +160,7 @@ class Downloads:
 
     def _session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(resolver=_CheckedResolver(self._trusted), use_dns_cache=False, limit=4),
+            connector=aiohttp.TCPConnector(resolver=CheckedResolver(self._trusted), use_dns_cache=False, limit=4),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S),
             headers={"user-agent": "algodock", "accept-encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -191,7 +188,7 @@ class Downloads:
             address = ip_address(parts.hostname)
         except ValueError:
             return
-        _check_address(parts.hostname, address)
+        check_address(parts.hostname, address)
 
 
 class _Opened:
@@ -247,44 +244,6 @@ def _judge(response: aiohttp.ClientResponse, url: str) -> None:
     if status in {404, 410}:
         raise ModelNotFound(f"{url} is not there ({status})")
     raise ModelRefused(f"{url} answered {status}")
-
-
-class _CheckedResolver(AbstractResolver):
-    """Resolves a name once and hands on only what was checked."""
-
-    def __init__(self, trusted: set[tuple[str, str, int]]) -> None:
-        self._hosts = {host for _, host, _ in trusted}
-        self._inner = aiohttp.ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
-        if host not in self._hosts:
-            for one in found:
-                _check_address(host, ip_address(one["host"].split("%", 1)[0]))
-        return found
-
-    async def close(self) -> None:
-        await self._inner.close()
-
-
-def _check_address(host: str, address: IPv4Address | IPv6Address) -> None:
-    if isinstance(address, IPv6Address):
-        carried = address.ipv4_mapped
-        if address in _NAT64:
-            carried = IPv4Address(int(address) & 0xFFFFFFFF)
-        if carried is not None:
-            address = carried
-    inside = address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast
-    if inside or (isinstance(address, IPv4Address) and address in _THIS_HOST):
-        raise ModelRefused(f"{host} is {address}, and models do not come from this machine's own addresses")
-
-
-def origin_of(url: str) -> tuple[str, str, int]:
-    """Return scheme, host and port of a URL."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def check_room(folder: Path, wanted: int, spare: int, what: str) -> None:

@@ -148,6 +148,8 @@ class ModelCache:
         )
 
     async def _from_hub(self, model: HubModel, sha256: str | None) -> KeptModel:
+        if model.file and (pinned := self._pinned(model, sha256)):
+            return pinned
         files = await self._hubs.files(model)
         gate = asyncio.Semaphore(AT_ONCE)
         named = f"{model.hub}://{model.repository}@{model.revision}"
@@ -170,6 +172,15 @@ class ModelCache:
         tree = await asyncio.to_thread(self._tree, places)
         size, fetched = sum(one.size for one in kept), sum(one.fetched for one in kept)
         return KeptModel(tree, tuple(sorted({one.place for one in kept})), size, fetched)
+
+    def _pinned(self, model: HubModel, sha256: str | None) -> KeptModel | None:
+        """Return a file that is here and cannot be another one: its checksum, or its commit, is in the manifest."""
+        known = self.root / "known" / _digest_of(f"{model.hub}:{model.repository}@{model.revision}/{model.file}")
+        found = sha256 or _read(known)
+        if not found or not self.present([self._blob(found)]):
+            return None
+        blob = self._blob(found)
+        return KeptModel(blob, (blob,), _size(blob), 0)
 
     def _tree(self, files: dict[str, Path]) -> Path:
         """Make a folder of links, once for the same files."""
