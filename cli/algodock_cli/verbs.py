@@ -58,6 +58,7 @@ VERBS = {
     "group": Verb(f"{_CLIENT}.group", _ALGORITHMS, group=True),
     "secret": Verb(f"{_CLIENT}.secret", _ALGORITHMS, group=True),
     "scale": Verb(f"{_CLIENT}.scale", _ALGORITHMS),
+    "promote": Verb(f"{_CLIENT}.promote", _ALGORITHMS),
     "rollback": Verb(f"{_CLIENT}.rollback", _ALGORITHMS),
     "registry": Verb(f"{_CLIENT}.registry", _ALGORITHMS, group=True),
     "register": Verb(f"{_CLIENT}.register", _ALGORITHMS),

@@ -61,6 +61,7 @@ async def known(server_environment: dict[str, str], tmp_path_factory: pytest.Tem
         ("GET", "/services/releases/{id}", None, 200, {"releases"}),
         ("POST", "/services/rollback/{id}", None, 202, {"success"}),
         ("POST", "/services/rollback/{id}", {"release_id": "{release}"}, 202, {"success"}),
+        ("POST", "/services/promote/{id}", None, 202, {"success", "service_id", "status"}),
         ("DELETE", "/services/{id}", None, 202, {"success", "service_id"}),
         ("POST", "/algorithms", {"name": "{name}"}, 200, {"id", "name", "clone_url"}),
         ("POST", "/tasks", {"algorithm": "{name}", "input": {}}, 202, {"id", "state"}),

@@ -121,6 +121,12 @@ async def test_services_are_told_as_they_are_and_an_unknown_one_is_not_found(out
         await outside.deployer.service("none")
 
 
+async def test_a_commit_is_asked_to_be_a_canary(outside: Outside) -> None:
+    await outside.deployer.ask_canary("echo", "c" * 40, 10)
+    with pytest.raises(NotFound):
+        await outside.deployer.ask_canary("none", "c" * 40, 10)
+
+
 async def test_releases_are_listed_all_or_by_commit(outside: Outside) -> None:
     assert await outside.deployer.releases("echo") == RELEASES
     assert await outside.deployer.releases("echo", commit="b" * 40) == RELEASES[1:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.outside.platform import PROJECT, Platform, running_platform
+from tests.outside.platform import PROJECT, Platform, eventually, running_platform
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -96,6 +97,32 @@ def test_a_broken_version_fails_and_the_one_before_can_be_rolled_back_to(platfor
     states = [release["state"] for release in json.loads(algodock(platform, "releases", "mine", "--json"))["releases"]]
     assert "failed" in states
     assert "live" in states
+    source.write_text(good)
+
+
+def test_a_canary_gets_some_of_the_calls_until_it_is_promoted_or_ended(platform: Platform, mine: Path) -> None:
+    def lengths(calls: int = 20) -> list[int]:
+        answers = [platform.predict("mine", {"input_data": ["a"]}) for _ in range(calls)]
+        return [answer.json()["results"][0]["length"] for answer in answers]
+
+    source = mine / "ai_algorithm.py"
+    good = source.read_text()
+
+    def deploy_canary(length: int) -> None:
+        source.write_text(re.sub(r'"length": [^}]+', f'"length": {length}', good))
+        assert "mine is a canary" in algodock(platform, "deploy", str(mine), "--canary", "25")
+        eventually(lambda: length in lengths(4))
+        seen = lengths()
+        assert (seen.count(length), seen.count(1)) == (5, 15), "a quarter, of few calls too"
+
+    assert set(lengths(4)) == {1}
+    deploy_canary(7)
+    algodock(platform, "rollback", "mine")
+    eventually(lambda: set(lengths(8)) == {1})
+    deploy_canary(8)
+    algodock(platform, "promote", "mine")
+    eventually(lambda: set(lengths(8)) == {8})
+    source.write_text(good)
 
 
 @pytest.mark.usefixtures("mine")

@@ -12,7 +12,7 @@ from algodock_cli.failures import CommandFailed
 
 __all__ = ["Action", "command"]
 
-Action = Literal["start", "stop", "restart", "remove", "rollback", "scale"]
+Action = Literal["start", "stop", "restart", "remove", "rollback", "scale", "promote"]
 Service = dict[str, Any]
 
 _LOOK_S = 0.2
@@ -63,8 +63,16 @@ def _is(status: str) -> Callable[[Service, Service], bool]:
     return lambda _, now: now["status"] == status
 
 
-def _has_new_instances(before: Service, now: Service) -> bool:
-    return now["status"] == "running" and bool(_instances(now) - _instances(before))
+def _all_are_new(before: Service, now: Service) -> bool:
+    """Tell whether the last of several instances that change one by one has changed."""
+    found = _instances(now)
+    return now["status"] == "running" and bool(found) and found.isdisjoint(_instances(before))
+
+
+def _went_back(before: Service, now: Service) -> bool:
+    """Tell whether an earlier release serves, or only the canary has gone."""
+    without = bool(_instances(now)) and _instances(now) < _instances(before)
+    return _all_are_new(before, now) or (now["status"] == "running" and without)
 
 
 def _instances(service: Service) -> set[str]:
@@ -85,7 +93,8 @@ def _shows(action: Action, body: dict[str, Any] | None) -> Callable[[Service, Se
 _SHOWS: dict[Action, Callable[[Service, Service], bool]] = {
     "start": _is("running"),
     "stop": _is("stopped"),
-    "restart": _has_new_instances,
-    "rollback": _has_new_instances,
+    "restart": _all_are_new,
+    "rollback": _went_back,
     "remove": _is("removed"),
+    "promote": lambda before, now: now.get("release_id") not in {None, before.get("release_id")},
 }

@@ -58,10 +58,11 @@ def deploy(
     name: str,
     message: str = "",
     force: bool = False,
+    canary: int = 0,
     timeout_s: float,
     say: Callable[[str], None],
 ) -> Deployed:
-    """Deploy ``folder`` as ``name`` and wait until it is live.
+    """Deploy ``folder`` as ``name`` and wait until it is live, or gets ``canary`` per cent of the calls.
 
     Raises:
         PushFailed: git or the forge refused.
@@ -76,6 +77,8 @@ def deploy(
         if live:
             say(f"{name} is unchanged and runs commit {live['commit'][:10]}")
             return Deployed(name, f"{gateway.access.url}/ai/{name}", live["commit"], 0.0, live)
+        if canary:
+            _ask_canary(gateway, name, source.commit, canary, say)
         say(f"pushes {source.commit[:10]} to {made['clone_url']}")
         began = time.monotonic()
         push = source.push(force=force)
@@ -88,9 +91,20 @@ def deploy(
             still_coming=_Patience(push).check,
         )
         seconds = time.monotonic() - began
-        say(f"live after {seconds:.2f} s")
+        say(f"{release['state']} after {seconds:.2f} s")
         push.finish(_HOOK_S)
     return Deployed(name, f"{gateway.access.url}/ai/{name}", source.commit, seconds, release)
+
+
+def _ask_canary(gateway: Gateway, name: str, commit: str, percent: int, say: Callable[[str], None]) -> None:
+    """Say before the push what its release shall be; the first release of a service has nothing to run beside."""
+    body = {"commit": commit, "percent": percent}
+    try:
+        gateway.request("PUT", f"/api/v1/services/canary/{name}", json=body, repeat=True)
+    except GatewayProblem as problem:
+        if problem.status != _NOT_FOUND:
+            raise
+        say("nothing of it serves yet: it becomes live at once")
 
 
 def _already_live(gateway: Gateway, name: str) -> Release | None:

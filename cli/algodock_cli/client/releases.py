@@ -16,7 +16,7 @@ Release = dict[str, Any]
 """A release as ``GET /services/releases/{id}`` gives it."""
 
 _LOOK_S = 0.1
-_SERVED = {"live", "draining", "kept"}
+_SERVED = {"canary", "live", "draining", "kept"}
 _ENDED_BADLY = {"failed", "superseded"}
 
 

@@ -49,6 +49,7 @@ class Peers:
         self.beats: list[str] = []
         self.linked: list[dict[str, Any]] = []
         self.uploads: list[tuple[str, dict[str, bytes]]] = []
+        self.canaries: dict[str, int] = {}
         self.fleet = FakeFleet()
         self.registered = FakeRegistry()
 
@@ -80,6 +81,13 @@ class Peers:
                 return _problem(404, "no such service")
             found = self.releases.get(name, [])
             return {"releases": [one for one in found if commit in (None, one["commit"])]}
+
+        @app.put("/internal/services/{name}/canary", dependencies=inside, status_code=204)
+        async def canary(name: str, body: dict[str, Any]) -> Response:
+            if name not in self.services:
+                return _problem(404, "no such service")
+            self.canaries[body["commit"]] = body["percent"]
+            return Response(status_code=204)
 
     def _logs(self, app: FastAPI, inside: list[Any]) -> None:
         @app.get("/internal/services/{name}/logs", dependencies=inside, response_model=None)

@@ -197,6 +197,20 @@ async def test_rollback_and_removal_are_commands(gateway: Gateway) -> None:
     assert seen == {"rollback": {"release_id": release}, "remove": {}}
 
 
+async def test_a_canary_is_asked_for_and_promoted(gateway: Gateway) -> None:
+    name, _ = await gateway.algorithm()
+    path = f"/api/v1/services/canary/{name}"
+    assert (await gateway.api.put(path, json={"commit": "a" * 40, "percent": 20})).status_code == 204
+    assert gateway.peers.canaries == {"a" * 40: 20}
+    for wrong in ({"commit": "main"}, {"commit": "a" * 40, "percent": 100}, {"percent": 5}):
+        assert (await gateway.api.put(path, json=wrong)).status_code == 422
+    assert (await gateway.api.post(f"/api/v1/services/promote/{name}")).status_code == 202
+    async with asyncio.timeout(30):
+        while (command := await gateway.commands.get()).algorithm != name:
+            pass
+    assert command.action == "promote"
+
+
 async def test_scaling_is_a_command_and_a_number_that_cannot_be_is_422(gateway: Gateway) -> None:
     name, _ = await gateway.algorithm()
     for wrong in (

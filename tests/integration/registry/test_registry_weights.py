@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from algodock_common.events import Limits
 from algodock_registry import handlers
 from algodock_registry.domain import LastInstance, UnknownName
 from algodock_registry.routes import RegisteredServicesAnswer
@@ -28,6 +29,21 @@ async def test_a_weight_reaches_routers_and_stays(registry: Registry) -> None:
     assert await registry.told() == before, "nothing changed: nobody is told"
     await registry.release(one, other)
     assert (await registry.row(one)).weight == 5
+
+
+async def test_a_release_gives_weights_to_its_instances_and_to_a_canary_that_keeps_its_own_limits(
+    registry: Registry,
+) -> None:
+    live, canary = await registry.register(), await registry.register(release_id=uuid4(), limits=Limits(timeout_s=7))
+    await registry.release(live)
+    weights = {live.instance.id: 9, canary.instance.id: 1}
+    await registry.release(live, canary, weights=weights, config_version=3)
+    rows = [await registry.row(one) for one in (live, canary)]
+    assert [(one.state, one.weight, one.config_version) for one in rows] == [("ready", 9, 3), ("ready", 1, None)]
+    assert rows[1].limits["timeout_s"] == 7
+    await registry.release(live, weights={live.instance.id: 1})
+    rows = [await registry.row(one) for one in (live, canary)]
+    assert [(one.state, one.weight) for one in rows] == [("ready", 1), ("draining", 1)]
 
 
 async def test_an_instance_without_weight_drains_and_comes_back(registry: Registry) -> None:

@@ -89,6 +89,32 @@ def test_the_least_loaded_for_its_weight_is_picked_and_equals_take_turns() -> No
     assert counts == {small: 2, large: 6}
 
 
+def test_of_uneven_weights_each_has_its_share_of_few_calls_too() -> None:
+    """One call at a time, as at a quiet service: what is in flight says nothing then."""
+    table, live, canary = RoutingTable(), uuid7(), uuid7()
+    table.apply(changed(live, weight=9, port=1))
+    table.apply(changed(canary, weight=1, port=2))
+    route = table.route("echo")
+    assert route is not None
+    seen = []
+    for _ in range(100):
+        looked = route.pick()
+        assert looked is not None
+        route.take_back(looked)  # no idle connection: the next choice is the same one
+        picked = table.pick("echo")
+        assert picked is looked
+        seen.append(picked.id)
+        table.release(picked)
+    assert seen.count(canary) == 10
+    assert all(seen[start : start + 10].count(canary) == 1 for start in range(0, 100, 10)), "evenly spread"
+    suspect = table.instance(live)
+    assert suspect is not None
+    suspect.suspect()
+    again = table.pick("echo")
+    assert again is not None
+    assert again.id == canary, "who does not answer is passed over"
+
+
 def test_turns_are_taken_among_idle_equals() -> None:
     table = RoutingTable()
     for port in (1, 2, 3):

@@ -15,7 +15,7 @@ def release(**more: object) -> ReleaseChanged:
     )
 
 
-_STARTED = {"start", "restart", "redeploy", "rollback", "scale"}
+_STARTED = {"start", "restart", "redeploy", "rollback", "scale", "promote"}
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ _STARTED = {"start", "restart", "redeploy", "rollback", "scale"}
     [
         ({"state": "kept", "serving": False, "service_status": "stopped"}, {"stop", "remove"}, "succeeded"),
         ({"state": "live", "service_status": "running"}, _STARTED, "succeeded"),
+        ({"state": "canary", "service_status": "running"}, {"redeploy"}, "succeeded"),
         ({"state": "failed", "service_status": "running", "reason": "why"}, _STARTED, "failed"),
     ],
 )

@@ -12,7 +12,7 @@ from algodock_cli.client.options import AsJson, Key, Url, gateway, print_json
 __all__ = ["command"]
 
 
-def command(
+def command(  # noqa: PLR0913  # one for each option
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="The algorithm's folder.", exists=True, file_okay=False)
     ] = Path(),
@@ -24,6 +24,9 @@ def command(
     force: Annotated[
         bool, typer.Option("--force", help="Push over another history; deploy what is unchanged.")
     ] = False,
+    canary: Annotated[
+        int, typer.Option(min=0, max=99, metavar="PERCENT", help="Give it only so many of the calls, until `promote`.")
+    ] = 0,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for it to be live.")] = 600,
     url: Url = None,
     key: Key = None,
@@ -43,6 +46,7 @@ def command(
             name=name or name_of(folder),
             message=message,
             force=force,
+            canary=canary,
             timeout_s=timeout,
             say=steps(),
         )
@@ -51,4 +55,5 @@ def command(
             {"name": deployed.name, "url": deployed.url, "seconds": deployed.seconds, "release": deployed.release}
         )
     else:
-        typer.echo(f"{deployed.name} is live: POST {deployed.url}/predict")
+        state = "a canary" if deployed.release["state"] == "canary" else "live"
+        typer.echo(f"{deployed.name} is {state}: POST {deployed.url}/predict")

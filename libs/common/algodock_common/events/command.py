@@ -48,7 +48,7 @@ class ServiceCommand(EventData):
     operation_id: UUID
     algorithm_id: UUID
     algorithm: AlgorithmName
-    action: Literal["start", "stop", "restart", "redeploy", "remove", "rollback", "scale"]
+    action: Literal["start", "stop", "restart", "redeploy", "remove", "rollback", "scale", "promote"]
     arguments: dict[str, Any] = Field(
         default_factory=dict, description="rollback: release_id; restart: instance_id; scale: instances, or a rule"
     )

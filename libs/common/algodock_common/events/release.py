@@ -13,7 +13,9 @@ from algodock_common.identifiers import AlgorithmName
 
 __all__ = ["Limits", "ReleaseChanged", "ReleaseState", "ReleaseStep", "ServiceStatus"]
 
-ReleaseState = Literal["queued", "building", "starting", "checking", "live", "draining", "kept", "failed", "superseded"]
+ReleaseState = Literal[
+    "queued", "building", "starting", "checking", "canary", "live", "draining", "kept", "failed", "superseded"
+]
 ServiceStatus = Literal["building", "starting", "running", "degraded", "stopping", "stopped", "failed"]
 
 
@@ -42,7 +44,8 @@ class ReleaseChanged(EventData):
     ``instances`` are those that the service's traffic goes to after this event: with state
     ``live`` the registry makes them ready and drains every other instance of the algorithm;
     ``serving`` false (a stop or removal) drains all of them. With state ``kept``, ``failed`` or
-    ``superseded`` the release's instances are gone and their leases free.
+    ``superseded`` the release's instances are gone and their leases free. A ``canary`` has its part of the calls by
+    ``weights`` in the events of the release that is live.
     """
 
     topic: ClassVar[str] = "release.events"
@@ -62,6 +65,7 @@ class ReleaseChanged(EventData):
     schema_key: str | None = None
     samples_key: str | None = None
     limits: Limits = Field(default_factory=Limits)
+    weights: dict[UUID, int] = Field(default_factory=dict, description="of listed instances; the others keep theirs")
     settled: bool = Field(default=True, description="false: in the middle of a change, and no command ends with it")
 
     def subject(self) -> str:

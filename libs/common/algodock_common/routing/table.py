@@ -39,14 +39,15 @@ class Instance:
     """One instance as this router knows it. ``in_flight`` counts this router's own calls."""
 
     __slots__ = (
-        "_lost_until", "algorithm", "algorithm_id", "base_url", "commit", "config_version", "draining", "epoch", "host",
-        "id", "in_flight", "limits", "port", "release_id", "state", "trace", "weight",
+        "_lost_until", "algorithm", "algorithm_id", "base_url", "commit", "config_version", "credit", "draining",
+        "epoch", "host", "id", "in_flight", "limits", "port", "release_id", "state", "trace", "weight",
     )  # fmt: skip
 
     def __init__(self, data: InstanceChanged) -> None:
         """Make the instance of an event's data."""
         self.id = data.instance_id
         self.in_flight = 0
+        self.credit = 0
         self._lost_until = 0.0
         self.update(data)
 
@@ -92,7 +93,7 @@ class Route:
     The object stays the same while the algorithm has instances, so a router may keep a counter by it.
     """
 
-    __slots__ = ("_turn", "algorithm", "algorithm_id", "instances", "limits", "ready", "speaks_grpc")
+    __slots__ = ("_turn", "_uneven", "algorithm", "algorithm_id", "instances", "limits", "ready", "speaks_grpc")
 
     def __init__(self, algorithm: str, algorithm_id: UUID) -> None:
         """Make an empty route."""
@@ -103,10 +104,14 @@ class Route:
         self.limits = Limits()
         self.speaks_grpc = False
         self._turn = 0
+        self._uneven = False
 
     def arrange(self) -> None:
         """Find again who is ready and whose limits hold: those of the newest ready instance."""
         self.ready = tuple(instance for instance in self.instances.values() if instance.callable)
+        self._uneven = len({one.weight for one in self.ready}) > 1
+        for one in self.ready:
+            one.credit = 0
         newest = max(self.ready or self.instances.values(), key=lambda one: one.epoch, default=None)
         if newest is not None:
             self.limits = newest.limits
@@ -119,10 +124,10 @@ class Route:
         return self.limits.concurrency
 
     def pick(self, avoid: Collection[UUID] = ()) -> Instance | None:
-        """Choose the ready instance with the least in flight for its weight and count one call on it.
+        """Choose a ready instance and count one call on it: the one with the least in flight, equals in turn.
 
-        Equals take turns. ``avoid`` are instances already tried for this call. Give the call back
-        with ``RoutingTable.release``.
+        Of instances with different weights each gets its share of the calls, also of few. ``avoid`` are instances
+        already tried for this call. Give the call back with ``RoutingTable.release``.
         """
         ready = self.ready
         count = len(ready)
@@ -130,6 +135,8 @@ class Route:
             only = ready[0]
             only.in_flight += 1
             return only
+        if self._uneven:
+            return self._pick_by_share(avoid)
         best: Instance | None = None
         best_suspected = False
         self._turn = turn = (self._turn + 1) % count if count else 0
@@ -141,7 +148,7 @@ class Route:
             if (
                 best is None
                 or (best_suspected and not suspected)
-                or (best_suspected == suspected and one.in_flight * best.weight < best.in_flight * one.weight)
+                or (best_suspected == suspected and one.in_flight < best.in_flight)
             ):
                 best, best_suspected = one, suspected
         if best is not None:
@@ -152,6 +159,25 @@ class Route:
         """Undo a ``pick`` for which nothing was done, its turn included: the next one chooses as it did."""
         picked.in_flight -= 1
         self._turn -= 1
+        if self._uneven:
+            self._credit(self.ready, picked, -1)
+
+    def _pick_by_share(self, avoid: Collection[UUID]) -> Instance | None:
+        """Choose by weights alone, evenly spread: of 9 and 1 each tenth call goes to the second."""
+        found = [one for one in self.ready if one.id not in avoid]
+        found = [one for one in found if not one.suspected] or found
+        if not found:
+            return None
+        best = max(found, key=lambda one: one.credit + one.weight)
+        self._credit(found, best, 1)
+        best.in_flight += 1
+        return best
+
+    @staticmethod
+    def _credit(among: Collection[Instance], best: Instance, sign: int) -> None:
+        for one in among:
+            one.credit += sign * one.weight
+        best.credit -= sign * sum(one.weight for one in among)
 
 
 class RoutingTable:

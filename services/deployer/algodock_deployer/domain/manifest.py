@@ -134,7 +134,8 @@ class Manifest(_Strict):
     protocol: Literal["http", "grpc"] = "http"
     health: str = Field(default=_HEALTH, pattern=r"^/[^\s]*$")
     port: int | None = Field(default=None, ge=1024, le=65535)
-    strategy: Literal["blue-green", "recreate"] = "blue-green"
+    strategy: Literal["blue-green", "recreate", "canary"] = "blue-green"
+    canary: int = Field(default=10, ge=1, le=99, description="per cent of the calls, with that strategy")
     instances: int = Field(default=1, ge=1, le=64)
     concurrency: int | None = Field(default=None, ge=1)
     queue: int | None = Field(default=None, ge=0)
@@ -169,6 +170,9 @@ class Manifest(_Strict):
             raise ValueError(msg)
         if self.port is not None and self.instances > 1:
             msg = "a pinned port serves one instance"
+            raise ValueError(msg)
+        if self.port is not None and self.strategy == "canary":
+            msg = "a pinned port serves one instance, so beside it there is no canary"
             raise ValueError(msg)
         return self
 

@@ -29,13 +29,13 @@ __all__ = [
 
 Health = Literal["healthy", "unhealthy", "unknown"]
 InstancePhase = Literal["starting", "serving", "draining"]
-Action = Literal["start", "stop", "restart", "redeploy", "remove", "rollback", "scale"]
+Action = Literal["start", "stop", "restart", "redeploy", "remove", "rollback", "scale", "promote"]
 Hold = Literal["", "delay", "stopped"]
 
 IN_PROGRESS: frozenset[ReleaseState] = frozenset({"building", "starting", "checking"})
 """A release that somebody works on; after a crash it is begun anew, each step finding what is done."""
 
-ENDED_RELEASES: frozenset[ReleaseState] = frozenset({"live", "draining", "kept", "failed", "superseded"})
+ENDED_RELEASES: frozenset[ReleaseState] = frozenset({"canary", "live", "draining", "kept", "failed", "superseded"})
 """A release that has come to an end of its way: nobody works on it."""
 
 STARTABLE: frozenset[ReleaseState] = frozenset({"live", "draining", "kept"})
@@ -45,7 +45,8 @@ MOVES: dict[ReleaseState, frozenset[ReleaseState]] = {
     "queued": frozenset({"building", "superseded", "failed"}),
     "building": frozenset({"building", "starting", "failed", "superseded"}),
     "starting": frozenset({"building", "starting", "checking", "failed", "superseded"}),
-    "checking": frozenset({"building", "starting", "checking", "live", "failed", "superseded"}),
+    "checking": frozenset({"building", "starting", "checking", "canary", "live", "failed", "superseded"}),
+    "canary": frozenset({"canary", "live", "failed", "superseded"}),
     "live": frozenset({"live", "draining"}),
     "draining": frozenset({"draining", "kept", "live"}),
     "kept": frozenset({"kept", "live"}),
@@ -207,6 +208,7 @@ def changed(
     instances: list[UUID] | None = None,
     limits: Limits | None = None,
     settled: bool = True,
+    weights: dict[UUID, int] | None = None,
 ) -> ReleaseChanged:
     """Return the event that tells of ``release`` as it stands, or as it is about to stand.
 
@@ -230,4 +232,5 @@ def changed(
         samples_key=release.samples_key,
         limits=limits or Limits(),
         settled=settled,
+        weights=weights or {},
     )

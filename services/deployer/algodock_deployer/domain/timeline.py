@@ -12,7 +12,7 @@ __all__ = ["DONE", "Entry", "Kind", "done"]
 Kind = Literal[
     "pushed", "superseded", "built", "probed", "switched", "failed",
     "started", "stopped", "restarted", "redeployed", "rolled back", "scaled", "removed",
-    "degraded", "recovered", "port lost", "secret",
+    "degraded", "recovered", "port lost", "secret", "canary", "promoted",
 ]  # fmt: skip
 
 DONE: dict[str, Kind] = {
@@ -23,6 +23,7 @@ DONE: dict[str, Kind] = {
     "rollback": "rolled back",
     "scale": "scaled",
     "remove": "removed",
+    "promote": "promoted",
 }
 """What a command is called once it has ended; ``ok`` says whether it could be done."""
 

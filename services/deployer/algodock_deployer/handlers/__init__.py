@@ -1,5 +1,6 @@
 """The deployer's use cases; each takes what it stands on as its first argument."""
 
+from algodock_deployer.handlers.canary import ask_canary
 from algodock_deployer.handlers.cleaning import clean
 from algodock_deployer.handlers.commands import take_algorithm, take_command, take_instance
 from algodock_deployer.handlers.context import Context, Tuning
@@ -35,6 +36,7 @@ __all__ = [
     "ServiceView",
     "Tuning",
     "all_groups",
+    "ask_canary",
     "begin",
     "build_log",
     "change_group",

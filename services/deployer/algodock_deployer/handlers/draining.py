@@ -10,12 +10,15 @@ import structlog
 
 from algodock_common.errors import AlgoDockError
 from algodock_common.observability import span
+from algodock_deployer.domain.canaries import WITHDRAWN
 from algodock_deployer.domain.plan import limits_of
 from algodock_deployer.domain.releases import changed
 from algodock_deployer.handlers.starting import abandon
+from algodock_deployer.handlers.status import show_status
 from algodock_deployer.repository import Instances, Releases, Services
 
 if TYPE_CHECKING:
+    from algodock_common.events import ReleaseState
     from algodock_deployer.domain.releases import Instance
     from algodock_deployer.handlers.context import Context
 
@@ -121,10 +124,17 @@ async def _settle(context: Context, instance: Instance) -> None:
         services, releases = Services(tx.session), Releases(tx.session)
         service = await services.locked(instance.service_id)
         release = await releases.get(instance.release_id)
-        if service is None or release is None or release.state != "draining":
+        if service is None or release is None or release.state not in {"draining", "canary"}:
             return
         present = await Instances(tx.session).of_service(service.id)
         if any(one.release_id == release.id for one in present):
+            return
+        if release.state == "canary":  # it was ended, or whatever took its place or stopped the service ended it
+            state: ReleaseState = "failed" if release.reason.startswith(WITHDRAWN) else "superseded"
+            reason = release.reason or "another release took its place, or its service was stopped"
+            release = await releases.update(release.id, state=state, reason=reason)
+            tx.emit(changed(service, release, serving=service.serving))
+            await show_status(tx, service.id)  # without what was wrong with it
             return
         stopped = service.desired != "running" and not present
         if stopped:

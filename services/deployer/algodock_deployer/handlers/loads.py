@@ -10,7 +10,7 @@ import structlog
 from algodock_common.events import ScaleRule, ServiceCommand
 from algodock_common.identifiers import uuid7
 from algodock_deployer.domain.scaling import decide
-from algodock_deployer.repository import Instances, Operations, Releases, Services
+from algodock_deployer.repository import Canaries, Instances, Operations, Releases, Services
 
 if TYPE_CHECKING:
     from algodock_common.database import Transaction
@@ -65,6 +65,8 @@ async def _wanted(tx: Transaction, service: Service, rule: ScaleRule, sustained:
         return None
     if await Operations(tx.session).next_to_do(service.id) or await Releases(tx.session).next_to_do(service.id):
         return None
+    if await Canaries(tx.session).current(service.id):
+        return None  # scaled once it is promoted, or ended
     count = sum(one.phase == "serving" for one in await Instances(tx.session).of_service(service.id))
     failed = current.message.startswith("scale: ")
     if not count or (failed and current.settled_s < rule.cooldown_s):

@@ -13,6 +13,7 @@ from algodock_deployer.domain.errors import CommandRefused, ReleaseNotFound
 from algodock_deployer.domain.plan import limits_of
 from algodock_deployer.domain.releases import ENDED_RELEASES, STARTABLE, changed
 from algodock_deployer.domain.timeline import done
+from algodock_deployer.handlers.canary import canary_of, end_canary, failed_to_promote
 from algodock_deployer.handlers.cleaning import unlink_service
 from algodock_deployer.handlers.draining import drain_all
 from algodock_deployer.handlers.progress import Progress, passes
@@ -50,16 +51,20 @@ async def run_operation(context: Context, service: Service, operation: Operation
 async def _do(context: Context, service: Service, operation: Operation) -> None:
     if operation.action in {"stop", "remove"}:
         await _stop(context, service, remove=operation.action == "remove")
-        return
-    if operation.action == "redeploy":
+    elif operation.action == "redeploy":
         await _redeploy(context, service, operation)
-        return
-    if operation.action == "scale":
+    elif operation.action == "scale":
         await scale(context, service, operation)
-        return
-    if "instance_id" in operation.arguments:
+    elif operation.action == "promote":
+        await _promote(context, service, operation)
+    elif "instance_id" in operation.arguments:
         await _replace(context, service, operation)
-        return
+    elif not await end_canary(context, service, operation):
+        await _start_again(context, service, operation)
+
+
+async def _start_again(context: Context, service: Service, operation: Operation) -> None:
+    """Start, restart or roll back."""
     instead_of = operation.arguments.get("instead_of")
     if instead_of is not None and str(service.live_release_id) != instead_of:
         await _withdrawn(context, service, operation)  # gone from there already, perhaps in a try that was killed
@@ -101,6 +106,21 @@ async def _stop(context: Context, service: Service, *, remove: bool) -> None:
                 tx.emit(changed(stopped, release, serving=False))
     if remove:
         unlink_service(context.folders, service.name)
+
+
+async def _promote(context: Context, service: Service, operation: Operation) -> None:
+    """Let the canary take over from the live release, one instance after the other."""
+    async with context.database.read() as session:
+        live = await Releases(session).get(service.live_release_id) if service.live_release_id else None
+    wanted = operation.arguments.get("release_id")
+    if wanted is not None and live is not None and str(live.id) == wanted:
+        return  # done already, in a try that was killed
+    release = await canary_of(context, service)
+    try:
+        await _again(context, service, release, operation.actor)
+    except AlgoDockError as error:
+        await failed_to_promote(context, service, release, error)
+        raise
 
 
 async def _replace(context: Context, service: Service, operation: Operation) -> None:

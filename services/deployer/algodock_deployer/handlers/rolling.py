@@ -9,6 +9,7 @@ import structlog
 
 from algodock_common import failpoints
 from algodock_common.errors import AlgoDockError
+from algodock_deployer.domain.canaries import even
 from algodock_deployer.domain.errors import ProgramFailed
 from algodock_deployer.domain.plan import limits_of
 from algodock_deployer.domain.releases import changed
@@ -102,7 +103,10 @@ async def _join(context: Context, progress: Progress, fresh: Sequence[Instance],
         if others and len(others) + len(new) > before:
             await rows.set_phase(others[:1], "draining")
             others = others[1:]
-        told = changed(service, live, instances=[*new, *others], limits=limits_of(live.plan), settled=False)
+        weights = even([*new, *others]) if progress.release.state == "canary" else None
+        told = changed(
+            service, live, instances=[*new, *others], limits=limits_of(live.plan), settled=False, weights=weights
+        )
         tx.emit(told)
         progress.note(f"{len(new)} new, {len(others)} old")
     failpoints.reach("deploy.joined")

@@ -12,6 +12,7 @@ from algodock_common.observability import span
 from algodock_deployer.domain.releases import changed
 from algodock_deployer.handlers.attempts import Superseded
 from algodock_deployer.handlers.building import prepare
+from algodock_deployer.handlers.canary import begin_canary, canary_percent
 from algodock_deployer.handlers.cleaning import remove_folder
 from algodock_deployer.handlers.draining import drain_all, start_drains
 from algodock_deployer.handlers.progress import Progress, passes, patiently
@@ -56,7 +57,7 @@ async def deploy(context: Context, service: Service, release: Release) -> None:
                 raise
             log.exception("release_failed_inside", release=str(release.id))
             await _failed(context, progress, f"{type(error).__name__}: {error}")
-    outcome = "succeeded" if progress.release.state == "live" else "failed"
+    outcome = "succeeded" if progress.release.state in {"live", "canary"} else "failed"
     if outcome == "failed":
         await remove_folder(context, progress.release)
     context.background.run(("log", release.id), _store_log(context, progress, outcome))
@@ -71,6 +72,7 @@ async def roll_out(context: Context, progress: Progress) -> None:
     await sweep(context, progress)
     with span("build"):
         prepared = await prepare(context, progress)
+    percent = await canary_percent(context, progress, prepared) if progress.service.serving else 0
     recreated = False
     if prepared.plan.recreates and progress.service.serving:
         recreated = True
@@ -78,7 +80,10 @@ async def roll_out(context: Context, progress: Progress) -> None:
             await stop_serving(context, progress.service.id, desired="running")
             await drain_all(context, progress.service.id)
     if progress.service.serving and not recreated and await _any_lives(context, progress.service.id):
-        await roll(context, progress, prepared)
+        if percent:
+            await begin_canary(context, progress, prepared, percent)
+        else:
+            await roll(context, progress, prepared)
     else:
         await _begin(context, progress, prepared, recreated=recreated)
     await start_drains(context)

@@ -18,7 +18,7 @@ from algodock_deployer.handlers.progress import Progress
 from algodock_deployer.handlers.rollout import sweep
 from algodock_deployer.handlers.starting import start_instances
 from algodock_deployer.handlers.switching import follow_up
-from algodock_deployer.repository import Instances, Releases, Services
+from algodock_deployer.repository import Canaries, Instances, Releases, Services
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +46,9 @@ async def scale(context: Context, service: Service, operation: Operation) -> Non
         AlgoDockError: one did not start; those that did stay, and their number is what is noted then.
     """
     count, rule = await _asked(context, service, operation)
+    async with context.database.read() as session:
+        if await Canaries(session).current(service.id):
+            raise CommandRefused(f"{service.name} has a canary: promote it or roll it back before it is scaled")
     asleep = service.asleep
     release = await _serving_release(context, service)
     if release is not None and count > 1 and Plan.model_validate(release.plan or {}).manifest.port is not None:

@@ -9,6 +9,7 @@ import structlog
 
 from algodock_common import failpoints
 from algodock_deployer.clients.files import link
+from algodock_deployer.domain.canaries import even
 from algodock_deployer.domain.releases import changed
 from algodock_deployer.handlers.documents import publish_documents
 from algodock_deployer.handlers.specs import write_config
@@ -46,7 +47,8 @@ async def switch(context: Context, progress: Progress, prepared: Prepared, insta
                 health="healthy", message="",
                 **({"instances": None} if before is not None and before.instances == 0 else {}),  # it was asleep
             )  # fmt: skip
-            tx.emit(changed(service, release, instances=new, limits=prepared.plan.manifest.limits()))
+            limits = prepared.plan.manifest.limits()
+            tx.emit(changed(service, release, instances=new, limits=limits, weights=even(new)))
             gone = before.live_release_id if before else None
             served = await releases.get(gone) if gone is not None and gone != release.id else None
             detail = f"from {served.commit[:10]} to {release.commit[:10]}" if served else f"{len(new)} instances"

@@ -61,7 +61,14 @@ async def _withdraw(context: Context, release: Release, why: str) -> None:
     async with context.database.transaction() as tx:
         releases = Releases(tx.session)
         service = await Services(tx.session).locked(release.service_id)
-        if service is None or not service.serving or service.live_release_id != release.id:
+        if service is None or not service.serving:
+            return
+        if release.state == "canary":
+            await releases.watch(release.id, 0)
+            await Operations(tx.session).add(_end(service, release, why), None)
+            context.bell.set()
+            return
+        if service.live_release_id != release.id:
             return
         if await Operations(tx.session).next_to_do(service.id) or await releases.next_to_do(service.id):
             return
@@ -73,6 +80,12 @@ async def _withdraw(context: Context, release: Release, why: str) -> None:
         await Operations(tx.session).add(_command(service, before, release, why), None)
     log.warning("release_withdrawn", algorithm=service.name, release=str(release.id), to=before.commit, why=why)
     context.bell.set()
+
+
+def _end(service: Service, canary: Release, why: str) -> ServiceCommand:
+    arguments = {"canary": str(canary.id), "why": why}
+    return ServiceCommand(operation_id=uuid7(), algorithm_id=service.id, algorithm=service.name,
+                          action="rollback", arguments=arguments, actor="watch")  # fmt: skip
 
 
 def _command(service: Service, before: Release, failing: Release, why: str) -> ServiceCommand:

@@ -1,5 +1,6 @@
 """The deployer's tables and all of its SQL, by noun."""
 
+from algodock_deployer.repository.canaries import Canaries
 from algodock_deployer.repository.gpu_leases import GpuLeases
 from algodock_deployer.repository.groups import Groups
 from algodock_deployer.repository.instances import Instances
@@ -10,6 +11,7 @@ from algodock_deployer.repository.services import Services
 from algodock_deployer.repository.timeline import Timeline
 
 __all__ = [
+    "Canaries",
     "GpuLeases",
     "Groups",
     "Instances",

@@ -165,8 +165,10 @@ class Releases:
         await self.update(release_id, watched_until=until)
 
     async def watched(self) -> Sequence[Release]:
-        """Return the live releases whose watch is not over."""
-        query = sa.select(*_COLUMNS).where(releases.c.state == "live", releases.c.watched_until > sa.func.now())
+        """Return the releases, live or canary, whose watch is not over."""
+        query = sa.select(*_COLUMNS).where(
+            releases.c.state.in_(("live", "canary")), releases.c.watched_until > sa.func.now()
+        )
         return [_release(row) for row in await self._session.execute(query)]
 
     async def proven_before(self, release: Release) -> Release | None:

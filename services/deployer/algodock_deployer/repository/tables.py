@@ -7,6 +7,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 __all__ = [
     "builds",
+    "canaries",
     "claims",
     "gpu_leases",
     "instances",
@@ -84,6 +85,15 @@ releases = sa.Table(
     sa.Column("live_at", _time),
     sa.Column("cleaned_at", _time),
     sa.Column("watched_until", _time),
+)
+
+canaries = sa.Table(
+    "canaries",
+    metadata,
+    sa.Column("service_id", sa.Uuid, primary_key=True),
+    sa.Column("commit", sa.Text, primary_key=True),
+    sa.Column("percent", sa.Integer),
+    sa.Column("asked_at", _time),
 )
 
 builds = sa.Table(

@@ -27,6 +27,7 @@ class FakeDeployer:
         self.known_releases: dict[str, list[JsonObject]] = {}
         self.asleep: set[str] = set()
         self.woken: list[str] = []
+        self.canaries: dict[str, int] = {}
 
     async def services(self) -> list[JsonObject]:
         """Return every service."""
@@ -44,6 +45,11 @@ class FakeDeployer:
         await self.service(name)
         self.woken.append(name)
         return name in self.asleep
+
+    async def ask_canary(self, name: str, commit: str, percent: int) -> None:
+        """Note it."""
+        await self.service(name)
+        self.canaries[commit] = percent
 
     async def releases(self, name: str, *, commit: str | None = None) -> list[JsonObject]:
         """Return a service's releases, newest first."""

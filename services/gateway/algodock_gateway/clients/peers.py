@@ -90,6 +90,14 @@ class Deployer(Protocol):
         """
         ...
 
+    async def ask_canary(self, name: str, commit: str, percent: int) -> None:
+        """Let a commit, once it is pushed, have only so many per cent of the calls.
+
+        Raises:
+            NotFound: the deployer knows no service of this name.
+        """
+        ...
+
 
 class Forge(Protocol):
     """Repositories."""
@@ -180,6 +188,10 @@ class HttpDeployer:
         """Return a service's releases, newest first."""
         answer = await self._client.get(f"/internal/services/{name}/releases", params={"commit": commit})
         return list_in(answer, "releases", "deployer")
+
+    async def ask_canary(self, name: str, commit: str, percent: int) -> None:
+        """Put ``/internal/services/{name}/canary``."""
+        await self._client.put(f"/internal/services/{name}/canary", json={"commit": commit, "percent": percent})
 
 
 class HttpForge:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Action", "Ended", "Operation", "OperationState", "ended_by", "shown_at_once"]
 
-Action = Literal["start", "stop", "restart", "redeploy", "remove", "rollback", "scale"]
+Action = Literal["start", "stop", "restart", "redeploy", "remove", "rollback", "scale", "promote"]
 OperationState = Literal["accepted", "succeeded", "failed"]
 
 
@@ -38,7 +38,7 @@ class Ended:
 
 
 _STOPPING: frozenset[Action] = frozenset({"stop", "remove"})
-_STARTING: frozenset[Action] = frozenset({"start", "restart", "redeploy", "rollback", "scale"})
+_STARTING: frozenset[Action] = frozenset({"start", "restart", "redeploy", "rollback", "scale", "promote"})
 
 
 def ended_by(event: ReleaseChanged) -> Ended | None:
@@ -49,6 +49,8 @@ def ended_by(event: ReleaseChanged) -> Ended | None:
         return Ended(_STOPPING, "succeeded")
     if event.state == "live" and event.serving and event.service_status in {"running", "degraded"}:
         return Ended(_STARTING, "succeeded")
+    if event.state == "canary":
+        return Ended(frozenset({"redeploy"}), "succeeded")
     if event.state == "failed":
         return Ended(_STARTING, "failed", event.reason)
     return None
@@ -56,6 +58,6 @@ def ended_by(event: ReleaseChanged) -> Ended | None:
 
 def shown_at_once(action: Action) -> str:
     """Return the status that the answer to a command shows: what the service is about to do."""
-    if action == "scale":
+    if action in {"scale", "promote"}:
         return "running"
     return "stopping" if action in _STOPPING else "starting"

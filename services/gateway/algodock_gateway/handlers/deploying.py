@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Deploying"]
 
-ENDED: Final = frozenset({"live", "draining", "kept", "failed", "superseded"})
+ENDED: Final = frozenset({"canary", "live", "draining", "kept", "failed", "superseded"})
 FIRST_LOOK_S: Final = 2.0
 """How long an answer that does not wait is held for the release's id."""
 RELOOK_S: Final = 0.5

@@ -133,6 +133,19 @@ class Services:
                 )
         return algorithm, operation, shown_at_once(action)
 
+    async def ask_canary(self, name_or_id: str, commit: str, percent: int) -> None:
+        """Let a commit, once it is pushed, have only so many per cent of the service's calls.
+
+        Raises:
+            AlgorithmUnknown: there is no such algorithm.
+            ServiceUnknown: nothing of it was deployed.
+        """
+        algorithm = await self._algorithms.find(name_or_id)
+        try:
+            await self._deployer.ask_canary(algorithm.name, commit, percent)
+        except NotFound as error:
+            raise ServiceUnknown(algorithm.name) from error
+
     async def restart_instance(self, name: str, instance_id: UUID, *, operation_id: UUID, reason: str) -> None:
         """Have one instance ended, its open calls with it, once another has taken its place.
 

@@ -17,7 +17,7 @@ _POLL_S = 0.1
 _HTTP_TIMEOUT_S = 10.0
 _MAX_REFS = 20
 _CLOCKS_APART_S = 5.0
-_DONE = {"live", "failed", "superseded", "kept", "draining"}
+_DONE = {"canary", "live", "failed", "superseded", "kept", "draining"}
 _OK = 300
 
 
@@ -116,7 +116,7 @@ def follow(env: dict[str, str], commit: str, since: float) -> None:
 def newest(answer: dict, since: float) -> dict:  # type: ignore[type-arg]  # JSON
     """Return the release that this push led to: a branch forced back has releases of the same commit from before."""
     for release in answer.get("releases") or []:
-        if release.get("state") == "live" or instant(release.get("created_at") or "") > since - _CLOCKS_APART_S:
+        if release.get("state") in {"live", "canary"} or instant(release.get("created_at") or "") > since - _CLOCKS_APART_S:
             return dict(release)
     return {}
 
@@ -125,6 +125,9 @@ def end(env: dict[str, str], release: dict, state: str, seconds: float) -> None:
     """Say how the release ended."""
     if state in {"live", "draining", "kept"}:
         say(f"live after {seconds:.1f} s: {env['ALGODOCK_HOOK_URL']}")
+    elif state == "canary":
+        say(f"a canary after {seconds:.1f} s, with some of the calls: {env['ALGODOCK_HOOK_URL']}")
+        say("`algodock promote` makes it live, `algodock rollback` ends it.")
     elif state == "superseded":
         say("superseded by a newer commit.")
     else:

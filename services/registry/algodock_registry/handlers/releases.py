@@ -53,15 +53,20 @@ async def apply_release(context: Context, event: Event[ReleaseChanged]) -> None:
 def _take_over(
     release: ReleaseChanged, present: dict[UUID, Instance], moves: list[tuple[Instance, InstanceState]]
 ) -> list[tuple[Instance, InstanceState]]:
-    """Write the release's limits and configuration to what serves; return those that only this changes."""
+    """Write the release's limits and configuration to what serves of it, and weights; return what only this changes."""
     said = release.limits.model_dump(), release.config_version
     moving = {instance.id for instance, _ in moves}
     changed: list[tuple[Instance, InstanceState]] = []
     for instance_id in release.instances:
         instance = present.get(instance_id)
-        if instance is None or (instance.limits, instance.config_version) == said:
+        if instance is None:
             continue
-        instance.limits, instance.config_version = said
+        was = instance.limits, instance.config_version, instance.weight
+        if instance.release_id == release.release_id:
+            instance.limits, instance.config_version = said
+        instance.weight = release.weights.get(instance_id, instance.weight)
+        if (instance.limits, instance.config_version, instance.weight) == was:
+            continue
         if instance.id not in moving:
             changed.append((instance, instance.state))
     return changed

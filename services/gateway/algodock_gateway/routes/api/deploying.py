@@ -96,7 +96,7 @@ def make_router(deploying: Deploying, stamps: Stamps, *, url: str, max_upload_by
         release = await deploying.release_of(algorithm, commit, wait_s=wait) if commit else None
         if release is not None:
             answer.release_id = UUID(str(release["id"]))
-            if wait and release["state"] in {"live", "draining", "kept"}:
+            if wait and release["state"] in {"canary", "live", "draining", "kept"}:
                 answer.status, response.status_code = "running", HTTPStatus.OK
             elif wait and release["state"] in {"failed", "superseded"}:
                 answer.success, answer.status, response.status_code = False, str(release["state"]), HTTPStatus.OK

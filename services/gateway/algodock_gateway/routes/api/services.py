@@ -44,6 +44,15 @@ class RollbackTo(BaseModel):
     release_id: UUID | None = None
 
 
+class CanaryOf(BaseModel):
+    """The commit that shall get only some of the calls, and how many per cent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    commit: str = Field(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")
+    percent: int = Field(default=10, ge=1, le=99)
+
+
 class ScaleTo(BaseModel):
     """How many instances a service shall have, or the rule that says so."""
 
@@ -118,6 +127,16 @@ def _add_commands(router: APIRouter, services: Services) -> None:
         return await _commanded(
             services, name_or_id, "rollback", caller, {"release_id": str(wanted)} if wanted else None
         )
+
+    @router.put("/canary/{name_or_id}", status_code=HTTPStatus.NO_CONTENT, response_class=Response)
+    async def canary(name_or_id: str, _: Caller, body: CanaryOf) -> None:
+        """Let a commit, once it is pushed, have only some of the calls until it is promoted or rolled back."""
+        await services.ask_canary(name_or_id, body.commit, body.percent)
+
+    @router.post("/promote/{name_or_id}", status_code=HTTPStatus.ACCEPTED)
+    async def promote(name_or_id: str, caller: Caller) -> CommandAnswer:
+        """Let a service's canary have all the calls: it becomes the live release."""
+        return await _commanded(services, name_or_id, "promote", caller)
 
     @router.post("/scale/{name_or_id}", status_code=HTTPStatus.ACCEPTED)
     async def scale(name_or_id: str, caller: Caller, body: ScaleTo) -> CommandAnswer:
