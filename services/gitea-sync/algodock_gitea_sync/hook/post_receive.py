@@ -116,7 +116,10 @@ def follow(env: dict[str, str], commit: str, since: float) -> None:
 def newest(answer: dict, since: float) -> dict:  # type: ignore[type-arg]  # JSON
     """Return the release that this push led to: a branch forced back has releases of the same commit from before."""
     for release in answer.get("releases") or []:
-        if release.get("state") in {"live", "canary"} or instant(release.get("created_at") or "") > since - _CLOCKS_APART_S:
+        if (
+            release.get("state") in {"live", "canary"}
+            or instant(release.get("created_at") or "") > since - _CLOCKS_APART_S
+        ):
             return dict(release)
     return {}
 
