@@ -7,7 +7,7 @@ import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
@@ -19,6 +19,7 @@ from algodock_gateway.handlers.callback_secrets import CallbackSecrets
 from algodock_gateway.handlers.credentials import SecretBox
 from tests.integration.gateway.running import Gateway, running_gateway
 
+TASK = "01a22109-5c1e-7000-8000-000000000000"
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
 LEFT = "SELECT extract(epoch FROM valid_until - now()) FROM retired_callback_secrets"
@@ -141,8 +142,8 @@ async def test_a_file_that_a_crash_left_behind_is_healed_at_the_start(tmp_path: 
 @pytest.mark.parametrize(
     ("method", "path", "options"),
     [
-        ("GET", f"tasks/{uuid4()}/callback", {}),
-        ("POST", f"tasks/{uuid4()}/callback/redeliver", {}),
+        ("GET", f"tasks/{TASK}/callback", {}),
+        ("POST", f"tasks/{TASK}/callback/redeliver", {}),
         ("GET", "callbacks", {"params": {"state": "failed", "limit": "7", "since": "2026-01-01T00:00:00+02:00"}}),
         ("POST", "callbacks/redeliver", {"json": {"state": "failed", "url": "http://a/b"}}),
         ("GET", "callbacks/disabled", {}),

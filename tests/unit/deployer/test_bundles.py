@@ -71,7 +71,9 @@ def test_too_much_is_refused(tmp_path: Path) -> None:
         unpack(packed((member("big"), b"x" * 11)), tmp_path / "code", max_bytes=10)
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", packed((member("a"), b"x" * 1000))[:-40]])
+@pytest.mark.parametrize(
+    "content", [b"", b"no archive", packed((member("a"), b"x" * 1000))[:-40]], ids=["empty", "none", "cut off"]
+)
 def test_what_is_no_whole_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(SourceRefused, match="cannot be read"):
         unpack(content, tmp_path / "code")
