@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -14,12 +15,13 @@ from algodock_deployer.clients.docker import DockerDriver
 from algodock_deployer.clients.docker_engine import DockerImages, Engine
 from algodock_deployer.clients.processes import DriverUnavailable
 from algodock_deployer.domain.containers import container_config, image_tag
+from algodock_deployer.domain.folders import Folders
 from algodock_deployer.domain.manifest import Manifest
 from algodock_deployer.domain.modes import Modes
-from algodock_deployer.domain.plan import Plan
+from algodock_deployer.domain.plan import Interpreters, Plan
 from algodock_deployer.domain.programs import Limits, ProgramSpec
 from algodock_deployer.handlers import Context, Tuning
-from algodock_deployer.handlers.containers import check_container, in_container
+from algodock_deployer.handlers.containers import check_container, contained, in_container
 
 CONTAINER = Plan(kind="container", runtime="docker")
 PYTHON = Plan(kind="asgi", runtime="python", target="main:app")
@@ -92,3 +94,32 @@ async def test_an_engine_that_is_away_is_an_error_that_passes(tmp_path: Path) ->
         with pytest.raises(DriverUnavailable, match=r"the Docker Engine does not answer at unix://.*none\.sock"):
             await call
     await driver.close()
+
+
+def test_a_container_has_its_own_models_and_devices_and_nothing_that_means_the_machine(tmp_path: Path) -> None:
+    folders, release = Folders(tmp_path, tmp_path / "services"), uuid4()
+    blobs = [tmp_path / "models" / "blobs" / name for name in ("own", "another's")]
+    for path in (folders.code("boxed", release), folders.config, blobs[0].parent):
+        path.mkdir(parents=True)
+    for blob in blobs:
+        blob.touch()
+    note = {"path": "m.bin", "place": str(blobs[0]), "blobs": [str(blobs[0])]}
+    folders.model_notes("boxed", release).write_text(json.dumps([note]))
+    variables = {
+        "CUDA_VISIBLE_DEVICES": "3",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "ALGODOCK_HEARTBEAT_URL": "x",
+        "KEY": "k",
+    }
+    made = spec(folders.code("boxed", release), environment=variables, devices=("GPU-d",))
+    instance = SimpleNamespace(algorithm="boxed", release_id=release, port=8101)
+    prepared = SimpleNamespace(plan=PYTHON, programs=Interpreters(python="/p"), paths=())
+    running = SimpleNamespace(folders=folders, tuning=Tuning(docker_image="base"))
+    found = contained(cast("Context", running), cast("Any", prepared), cast("Any", instance), made)
+    assert blobs[0] in found.mounts
+    assert blobs[0].parent not in found.mounts
+    assert blobs[1] not in found.mounts
+    assert found.environment["KEY"] == "k"
+    assert not {"CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "ALGODOCK_HEARTBEAT_URL"} & found.environment.keys()
+    (request,) = container_config(found, "home")["HostConfig"]["DeviceRequests"]
+    assert request["DeviceIDs"] == ["GPU-d"]
