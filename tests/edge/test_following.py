@@ -17,7 +17,7 @@ from algodock_common.events import Limits
 from algodock_deployer.clients.fakes import FakeRegistry
 from algodock_deployer.clients.nginx import Nginx
 from algodock_deployer.clients.registry import Lease, LeaseRequest
-from algodock_deployer.handlers.edge import Edge
+from algodock_deployer.handlers.edge import Edge, NoEdge
 from tests.edge.conftest import KEY, Front
 from tests.edge.test_http_edge import certificate
 from tests.outside.grpc_peers import HANG, WHO, GrpcPeer
@@ -102,7 +102,7 @@ async def following(front: Front, fleet: Fleet, names: tuple[str, ...] = (), **s
     changed = replace(front.site, **site)
     seat, bell = HeldSeat(), asyncio.Event()
     edge = Edge(fleet.registry, known, changed, front.nginx, seat, bell)
-    edge.start()
+    await edge.start()
     try:
         yield Following(edge, seat, changed, bell)
     finally:
@@ -209,6 +209,16 @@ async def test_without_an_nginx_the_edge_says_so_and_nobody_waits_for_it(
     await edge.round()
     assert await edge.state() == "/nowhere/nginx cannot be run: No such file or directory; it does not run"
     assert seat.said is None
+
+
+async def test_where_no_edge_is_wanted_an_earlier_one_is_ended(front: Front, fleet: Fleet, tmp_path: Path) -> None:
+    async with following(front, fleet) as edge:
+        await edge.applied(fleet)
+    await NoEdge(Nginx(tmp_path, "nginx")).start()
+    assert await front.nginx.current() is not None, "another platform's is left alone"
+    await NoEdge(front.nginx).start()
+    assert await front.nginx.current() is None
+    await NoEdge(front.nginx).start()
 
 
 async def fleet_names() -> tuple[str, ...]:

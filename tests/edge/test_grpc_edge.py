@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
-from algodock_deployer.clients.nginx import EdgeRefused
+from algodock_deployer.clients.nginx import KEPT_LOGS, LARGE_LOG, EdgeRefused
 from tests.edge.conftest import KEY, Front, StandIn, service, standing_in
 from tests.edge.h2 import h2_get
 from tests.outside.grpc_peers import EACH, ECHO, FAIL, HANG, WHO, GrpcPeer
@@ -175,6 +175,20 @@ def test_every_call_is_in_the_edges_own_log_with_its_end(front: Front, one: Grpc
     assert (said["service"], said["method"], said["grpc_status"]) == ("logged", ECHO, "0")
     assert (failed["method"], failed["grpc_status"]) == (FAIL, "3")
     assert said["instance"] == f"127.0.0.1:{one.port}"
+
+
+def test_a_large_log_is_put_aside_and_five_are_kept(front: Front, one: GrpcPeer) -> None:
+    front.serve(service("echo-one", one))
+    log = front.site.folder / "grpc.log"
+    for _ in range(KEPT_LOGS + 1):
+        eventually(log.exists)
+        with log.open("ab") as file:
+            file.truncate(LARGE_LOG + 1)
+        asyncio.run(front.nginx.rotate())
+    eventually(lambda: log.exists() and log.stat().st_size == 0)
+    front.call(f"/echo-one{ECHO}")
+    eventually(lambda: ECHO in log.read_text(), 60)
+    assert len(list(front.site.folder.glob("grpc.log.*"))) == KEPT_LOGS
 
 
 @pytest.mark.parametrize(("old", "new"), [("http {", "http { nonsense;"), ("listen 127", "listen 999.127")])

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.edge.conftest import SCRIPT, Front, StandIn, nginx_binary, service
+from tests.edge.conftest import SCRIPT, Front, StandIn, nginx_binary, service, standing_in
 from tests.outside.grpc_peers import ECHO, GrpcPeer
 from tests.outside.platform import eventually
 
@@ -60,10 +60,21 @@ def test_everything_goes_to_the_gateway_but_its_inside(front: Front, gateway: St
     for path in ("/", "/api/v1/services?a=%20b", "/ai/echo/predict", "/git/algodock/echo.git/info/refs", "/api/health"):
         assert get(front.url + path).json() == {"path": path}
     for path in ("/internal/keys/verify", "//internal/x", "/%69nternal/x", "/a/../internal/x"):
-        assert get(front.url + path).status_code == 404, path
+        answer = get(front.url + path)
+        assert (answer.status_code, answer.json()["status"]) == (404, 404), path
     assert gateway.heads[0]["host"] == front.site.http
     assert gateway.heads[0]["x-forwarded-host"] == front.site.http
     assert gateway.heads[0]["x-forwarded-proto"] == "http"
+
+
+def test_a_gateway_that_is_away_is_a_problem_document(front: Front) -> None:
+    with standing_in() as away:
+        port = away.port
+    front.serve(gateways=(f"127.0.0.1:{port}",))
+    answer = get(f"{front.url}/api/x")
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+    assert answer.headers["retry-after"] == "1"
+    assert "try again" in answer.json()["detail"]
 
 
 def test_a_services_health_is_told_by_its_name(front: Front) -> None:
@@ -122,7 +133,7 @@ def test_tls_is_modern_and_strict_and_plain_http_leads_to_it(front: Front, gatew
             context.minimum_version = context.maximum_version = version
             with httpx.Client(verify=context, trust_env=False, timeout=60) as client:
                 answer = client.get(f"https://localhost:{port}/api/x")
-                assert answer.headers["strict-transport-security"] == "max-age=31536000; includeSubDomains"
+                assert answer.headers["strict-transport-security"] == "max-age=31536000"
                 assert "strict-transport-security" in client.get(f"https://localhost:{port}/assets/x.js").headers
         assert gateway.heads[0]["x-forwarded-proto"] == "https"
         moved = get(f"{front.url}/api/x?a=1")

@@ -36,7 +36,7 @@ from algodock_deployer.clients.supervisor import SupervisorDriver
 from algodock_deployer.clients.tools import run_tool
 from algodock_deployer.clients.users_supervisor import UsersSupervisorDriver
 from algodock_deployer.handlers import Context, Tuning
-from algodock_deployer.handlers.edge import Edge, grpc_names
+from algodock_deployer.handlers.edge import Edge, NoEdge, grpc_names
 from algodock_deployer.routes import make_router
 from algodock_deployer.schedule import Schedule
 from algodock_deployer.settings import Settings
@@ -139,14 +139,12 @@ def create_app(settings: Settings) -> FastAPI:
         await bus.start()
         await database.start()
         schedule.start()
-        if edge is not None:
-            edge.start()
+        await edge.start()
         try:
             yield
         finally:
             await bus.stop()
-            if edge is not None:
-                await edge.stop()
+            await edge.stop()
             await schedule.stop()
             await database.stop()
             await prober.close()
@@ -168,7 +166,7 @@ def create_app(settings: Settings) -> FastAPI:
         "objects": store.ping,
         "processes": processes.look_all,
         "sandbox": sandbox_state,
-        **({"edge": edge.state} if edge is not None else {}),
+        "edge": edge.state,
     }
     app = service_app("deployer", settings, lifespan=lifespan, checks=checks)
     app.include_router(make_router(context))
@@ -191,12 +189,12 @@ def _drivers(settings: Settings, engine: Engine) -> Mapping[str, ProcessDriver]:
     return drivers
 
 
-def _edge(settings: Settings, context: Context, redis: Redis) -> Edge | None:
-    """Return who keeps the nginx in front, where one is wanted."""
-    if settings.edge.edge == "off":
-        return None
+def _edge(settings: Settings, context: Context, redis: Redis) -> Edge | NoEdge:
+    """Return who keeps the nginx in front, or sees to it that there is none."""
     site = settings.site()
     server, seat = Nginx(site.folder, settings.nginx_path()), RedisSeat(redis, f"edge-{settings.platform.node_id}")
+    if settings.edge.edge == "off":
+        return NoEdge(server)
     return Edge(context.registry, partial(grpc_names, context), site, server, seat, context.edge_bell)
 
 

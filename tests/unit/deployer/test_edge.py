@@ -64,9 +64,9 @@ def test_addresses_of_both_kinds_can_be_written() -> None:
 
 
 def test_newer_nginx_is_told_of_http2_by_a_directive() -> None:
-    assert "listen 127.0.0.1:6006 http2;" in render(SITE, [])
+    assert "listen 127.0.0.1:6006 http2 so_keepalive=on;" in render(SITE, [])
     newer = render(replace(SITE, http2_directive=True), [])
-    assert "listen 127.0.0.1:6006;\n        http2 on;" in newer
+    assert "listen 127.0.0.1:6006 so_keepalive=on;\n        http2 on;" in newer
 
 
 @pytest.mark.parametrize("field", ["http", "grpc", "certificate", "acme_folder", "workers", "user"])
@@ -90,7 +90,7 @@ def test_a_certificate_without_its_key_is_refused(monkeypatch: pytest.MonkeyPatc
 
 
 def test_there_is_no_edge_unless_one_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert EdgeSettings().edge == "off"
+    assert (EdgeSettings().edge, EdgeSettings().grpc) == ("off", "127.0.0.1:6006")
     monkeypatch.setenv("EDGE", "nginx")
     monkeypatch.setenv("EDGE_GRPC", "0.0.0.0:6006")  # an edge faces people
     assert (EdgeSettings().edge, EdgeSettings().grpc) == ("nginx", "0.0.0.0:6006")  # as above

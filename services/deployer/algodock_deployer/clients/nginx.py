@@ -67,6 +67,10 @@ class EdgeServer(Protocol):
         """Put large logs aside."""
         ...
 
+    async def stop(self) -> None:
+        """End the server, if it runs; open calls are cut off."""
+        ...
+
 
 class Nginx:
     """``EdgeServer`` by an nginx that outlives the deployer, found again by its pid file."""
@@ -149,11 +153,13 @@ class Nginx:
         return await asyncio.to_thread(self._workers)
 
     async def rotate(self) -> None:
-        """Put logs past 10 MB aside, five of each at most."""
-        if await asyncio.to_thread(self._put_aside):
-            master = await asyncio.to_thread(self._master)
-            if master is not None:
-                master.send_signal(signal.SIGUSR1)
+        """Put logs past 10 MB aside, five of each at most.
+
+        By a reload: the master opens the new ones. Told to reopen them, workers would do so as their own user, who may
+        not search the platform's folder.
+        """
+        if await asyncio.to_thread(self._put_aside) and await asyncio.to_thread(self._master) is not None:
+            await self._take_up()
 
     async def stop(self) -> None:
         """End it: open calls are cut off."""

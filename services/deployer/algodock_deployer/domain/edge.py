@@ -20,6 +20,9 @@ __all__ = ["Site", "render"]
 ASSETS_S: Final = 31_536_000
 """Files below ``/assets/`` carry a digest of their content in their names: they never change."""
 
+GATEWAY_IDLE_S: Final = 10
+"""A connection that rested longer is not used again: well before a gateway would close it under a request."""
+
 _SAFE: Final = re.compile(r"[A-Za-z0-9_.:/\[\]@%+=,~ -]+")
 _COMPRESSED: Final = (
     "application/javascript application/json application/problem+json application/wasm application/xml image/svg+xml "
@@ -138,7 +141,11 @@ def _common(site: Site) -> str:
 
 def _gateways(site: Site) -> str:
     servers = "".join(f"        server {address};\n" for address in site.gateways)
-    return f"    upstream algodock_gateway {{\n{servers}        keepalive 64;\n    }}\n"
+    return f"""    upstream algodock_gateway {{
+{servers}        keepalive 64;
+        keepalive_timeout {GATEWAY_IDLE_S}s;
+    }}
+"""
 
 
 def _tls(site: Site) -> str:
@@ -153,18 +160,16 @@ def _front(site: Site, kind: str) -> str:
     """Return the server that faces people: pages, API, calls, git."""
     http2 = "        http2 on;\n" if site.http2_directive and site.tls else ""
     flags = "" if kind == "http" else " ssl" if site.http2_directive else " ssl http2"
-    hsts = (
-        f'        add_header Strict-Transport-Security "max-age={site.hsts_s}; includeSubDomains" always;\n'
-        if site.tls and site.hsts_s
-        else ""
-    )
+    hsts = f'add_header Strict-Transport-Security "max-age={site.hsts_s}" always;' if site.tls and site.hsts_s else ""
     acme = _acme(site) if kind == "http" else ""
     names = " ".join(site.server_names) or "_"
     address = site.https if kind == "https" else site.http
     return f"""    server {{
         listen {address}{flags};
 {http2}        server_name {names};
-{_tls(site)}{hsts}{acme}        proxy_http_version 1.1;
+{_tls(site)}        {hsts}
+{acme}        error_page 502 503 504 = @algodock_away;
+        proxy_http_version 1.1;
         proxy_set_header Host $http_host;
         proxy_set_header Connection $algodock_connection;
         proxy_set_header Upgrade $http_upgrade;
@@ -180,7 +185,16 @@ def _front(site: Site, kind: str) -> str:
         location / {{ proxy_pass http://algodock_gateway; }}
         location /api/ {{ proxy_pass http://algodock_gateway; }}
         location ^~ /ai/ {{ proxy_pass http://algodock_gateway; }}
-        location ^~ /internal/ {{ return 404; }}
+        location ^~ /internal/ {{
+            default_type application/problem+json;
+            return 404 '{_problem(404, "Not found", "There is nothing here.")}';
+        }}
+        location @algodock_away {{
+            default_type application/problem+json;
+            add_header Retry-After 1 always;
+            {hsts}
+            return 503 '{_problem(503, "Unavailable", "The platform does not answer now; try again in a moment.")}';
+        }}
         location ^~ /assets/ {{
             expires {ASSETS_S}s;
             proxy_pass http://algodock_gateway;
@@ -192,6 +206,11 @@ def _front(site: Site, kind: str) -> str:
         }}
     }}
 """
+
+
+def _problem(status: int, title: str, detail: str) -> str:
+    """Return a problem document (RFC 9457) of the edge's own."""
+    return f'{{"type":"about:blank","title":"{title}","status":{status},"detail":"{detail}"}}'
 
 
 def _plain(site: Site) -> str:

@@ -119,7 +119,7 @@ def _group(service: GrpcService) -> str:
 def grpc_server(site: Site, services: Sequence[GrpcService]) -> str:
     """Return the server at the gRPC port."""
     ssl = " ssl" if site.tls else ""
-    listen = f"{site.grpc}{ssl}" if site.http2_directive else f"{site.grpc}{ssl} http2"
+    listen = f"{site.grpc}{ssl} so_keepalive=on" if site.http2_directive else f"{site.grpc}{ssl} http2 so_keepalive=on"
     http2 = "        http2 on;\n" if site.http2_directive else ""
     certificate = (
         f'        ssl_certificate "{site.certificate}";\n        ssl_certificate_key "{site.certificate_key}";\n'

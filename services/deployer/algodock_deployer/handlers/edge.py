@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from algodock_deployer.domain.edge_grpc import GrpcService
     from algodock_deployer.handlers.context import Context
 
-__all__ = ["Edge", "grpc_names"]
+__all__ = ["Edge", "NoEdge", "grpc_names"]
 
 LOOK_EVERY_S: Final = 1.0
 BATCH_S: Final = 0.1
@@ -50,6 +50,27 @@ async def grpc_names(context: Context) -> Sequence[str]:
     """Return the names of all services that speak gRPC, those that are stopped among them."""
     async with context.database.read() as session:
         return await Services(session).speaking_grpc()
+
+
+class NoEdge:
+    """Where no edge is wanted: one that an earlier setting left behind is ended."""
+
+    def __init__(self, server: EdgeServer) -> None:
+        """Nothing is ended before ``start``."""
+        self._server = server
+
+    async def start(self) -> None:
+        """End what is there."""
+        if await self._server.current() is not None:
+            log.info("edge_ended")
+            await self._server.stop()
+
+    async def stop(self) -> None:
+        """Do nothing: there is nothing."""
+
+    async def state(self) -> str:
+        """Return what ``/ready`` says of it: nothing."""
+        return ""
 
 
 class Edge:
@@ -87,7 +108,7 @@ class Edge:
         """Return why the edge does not serve as it should, for ``/ready``; nothing where it does."""
         return self.why
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin to follow."""
         self._task = asyncio.create_task(self._follow(), name="edge")
 
