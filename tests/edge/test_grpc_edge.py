@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from algodock_deployer.clients.nginx import KEPT_LOGS, LARGE_LOG, EdgeRefused
+from algodock_deployer.domain.edge_grpc import GrpcServer, GrpcService
 from tests.edge.conftest import KEY, Front, StandIn, service, standing_in
 from tests.edge.h2 import h2_get
 from tests.outside.grpc_peers import EACH, ECHO, FAIL, HANG, WHO, GrpcPeer
@@ -79,6 +80,13 @@ def test_calls_are_shared_by_the_instances_and_pass_over_one_that_is_gone(front:
         front.serve(service("echo-one", one, two))
         assert {front.call(f"/echo-one{WHO}") for _ in range(8)} == {b"one", b"two"}
     assert {front.call(f"/echo-one{WHO}") for _ in range(8)} == {b"two"}
+
+
+def test_a_canary_gets_its_share_of_few_calls_too(front: Front, one: GrpcPeer, two: GrpcPeer) -> None:
+    shares = (GrpcServer("127.0.0.1", one.port, 4), GrpcServer("127.0.0.1", two.port, 1))
+    front.serve(GrpcService("echo-one", shares))
+    answers = [front.call(f"/echo-one{WHO}") for _ in range(10)]
+    assert (answers.count(b"one"), answers.count(b"two")) == (8, 2)
 
 
 def test_what_is_not_there_is_told_from_what_is_down(front: Front, one: GrpcPeer) -> None:

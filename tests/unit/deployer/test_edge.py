@@ -63,6 +63,13 @@ def test_addresses_of_both_kinds_can_be_written() -> None:
     assert "server 10.0.0.1:8100 weight=5 " in text
 
 
+def test_weights_that_differ_are_shares_of_the_calls_and_equals_are_chosen_by_what_is_open() -> None:
+    equal = GrpcService("echo", (GrpcServer("10.0.0.1", 1), GrpcServer("10.0.0.2", 1)))
+    canary = GrpcService("echo", (GrpcServer("10.0.0.1", 1, 9), GrpcServer("10.0.0.2", 1, 1)))
+    assert "least_conn" in render(SITE, [equal])
+    assert "least_conn" not in render(SITE, [canary])
+
+
 def test_newer_nginx_is_told_of_http2_by_a_directive() -> None:
     assert "listen 127.0.0.1:6006 http2 so_keepalive=on;" in render(SITE, [])
     newer = render(replace(SITE, http2_directive=True), [])

@@ -100,9 +100,13 @@ def grpc_maps(services: Sequence[GrpcService]) -> str:
 
 
 def _group(service: GrpcService) -> str:
-    """Return the instances of a service; a service that is down has one that is never called."""
+    """Return the instances of a service; a service that is down has one that is never called.
+
+    Where weights differ each gets its share of the calls, however long they take; else the one with the fewest is next.
+    """
     servers = service.servers or (GrpcServer("127.0.0.1", 1),)
     down = "" if service.servers else " down"
+    balance = "        least_conn;\n" if len({one.weight for one in servers}) == 1 else ""
     lines = "".join(
         f"        server {f'[{one.host}]' if ':' in one.host else one.host}:{one.port} weight={one.weight} "
         f"max_fails=1 fail_timeout=1s{down};\n"
@@ -110,8 +114,7 @@ def _group(service: GrpcService) -> str:
     )
     return f"""    upstream algodock_grpc_{service.name} {{
         zone algodock_grpc_{service.name} 64k;
-        least_conn;
-{lines}        keepalive 16;
+{balance}{lines}        keepalive 16;
     }}
 """
 
