@@ -75,7 +75,7 @@ async def test_a_release_that_lives_and_fails_its_probes_gives_the_traffic_back(
     await eventually(deaf, 10, "the program to turn deaf")
     await silence(deployer, "deaf", bad)
     bad = await withdrawn(deployer, "deaf", bad)
-    assert "it fails its probes: GET /health: it answered 503" in bad.reason
+    assert "it fails its probes: GET /health: answered 503" in bad.reason
     assert (await deployer.answer("deaf"))["version"] == "one"
 
 
