@@ -50,6 +50,7 @@ class DatabaseSettings(BaseSettings):
 
     url: SecretStr
     pool_size: int = Field(default=10, ge=1)
+    pool_timeout_s: float = Field(default=10, gt=0, description="seconds to wait for a connection when all are taken")
 
     def sqlalchemy_url(self) -> str:
         """Return the URL with the asyncpg driver named."""

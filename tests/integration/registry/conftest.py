@@ -106,7 +106,8 @@ class Registry:
 async def database(database_settings: DatabaseSettings) -> AsyncIterator[Database]:
     schema = f"registry_{uuid4().hex[:8]}"
     await migrate(database_settings, schema=schema, migrations="algodock_registry.migrations")
-    database = Database(database_settings, schema=schema, source="/registry")
+    patient = database_settings.model_copy(update={"pool_timeout_s": 120})  # for a thousand leases on a slow machine
+    database = Database(patient, schema=schema, source="/registry")
     yield database
     async with database.engine.begin() as connection:
         await connection.execute(sa.text(f'DROP SCHEMA "{schema}" CASCADE'))

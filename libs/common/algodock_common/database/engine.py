@@ -120,7 +120,7 @@ class Database:
             settings.sqlalchemy_url(),
             pool_size=settings.pool_size,
             max_overflow=settings.pool_size,
-            pool_timeout=10,
+            pool_timeout=settings.pool_timeout_s,
             pool_pre_ping=False,
             connect_args={
                 "timeout": 10,
