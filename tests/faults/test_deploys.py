@@ -45,6 +45,8 @@ class Service:
     repository: Repository
     refused: list[str] = field(default_factory=list)
     answered: int = 0
+    serving: str = ""
+    commit: str = ""
 
     @property
     def data(self) -> Path:
@@ -53,7 +55,7 @@ class Service:
     def push(self) -> str:
         """Push a new version and return it; its commit is the working copy's."""
         version = uuid4().hex
-        self.repository.commit({
+        self.commit = self.repository.commit({
             "main.py": ECHO.replace("VERSION", version),
             "requirements.txt": "starlette\nuvicorn\n",
             "samples/one.json": json.dumps({"input": {"n": 1}, "expected": {"version": version}}),
@@ -64,6 +66,17 @@ class Service:
     def serves(self, version: str) -> None:
         """Wait until it answers with this version."""
         self.platform.serves(self.repository.name, version)
+        self.serving = version
+
+    def ended(self) -> str:
+        """Wait until what was pushed last is live, or has failed with a reason, and return which."""
+
+        def look() -> str:
+            release = self.platform.release_of(self.repository.name, self.commit) or {"state": "", "reason": ""}
+            assert release["state"] != "failed" or release["reason"]
+            return str(release["state"])
+
+        return eventually(look, 180, accept=lambda state: state in {"live", "failed"})
 
     @contextmanager
     def called(self) -> Iterator[None]:
@@ -91,6 +104,13 @@ class Service:
         finally:
             over.set()
             calling.join()
+
+    def supervisord(self) -> int:
+        """Return the process of the algorithms' supervisord, 0 while there is none."""
+        try:
+            return int((self.data / "algorithms" / "supervisord.pid").read_text())
+        except (FileNotFoundError, ValueError):
+            return 0
 
     def left(self) -> dict[str, int]:
         """Count what there should be one of: processes, programs, leases, folders in the making."""
@@ -138,7 +158,7 @@ def service(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Ser
 def _pid(platform: Platform, servers: Servers, service: Service, victim: str) -> int | None:
     """Return whom the failpoint is to kill; None: the deployer, which reaches it."""
     if victim == "supervisord":
-        return int((service.data / "algorithms" / "supervisord.pid").read_text())
+        return service.supervisord()
     if victim in {"kafka", "redis"}:
         return servers.pid(victim)
     return None if victim == "deployer" else platform.pid(victim)
@@ -163,6 +183,10 @@ def test_a_deploy_during_which_dies(
         began = time.monotonic()
         version = service.push()
         eventually(lambda: not armed.exists())
+        if victim == "supervisord" and service.ended() == "failed":  # the new one died with it before it was proven
+            version = service.serving
+        if victim == "supervisord":  # what it ran goes down with it, if only when the next one comes
+            eventually(lambda: service.supervisord() not in {0, pid})
         service.serves(version)
         live_s = time.monotonic() - began
         eventually(service.left, accept=lambda left: left == ALONE)
