@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -46,11 +47,31 @@ print("serving VERSION", flush=True)
 HTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
 """
 
+BEATING = """
+import http.client, os, urllib.parse
+
+def predict(gateway: int) -> dict:
+    url = urllib.parse.urlsplit(os.environ["ALGODOCK_HEARTBEAT_URL"])
+    def ask(method, path, port=url.port):
+        connection = http.client.HTTPConnection(url.hostname, port, timeout=10)
+        try:
+            connection.request(method, path, headers={"authorization": "Bearer " + os.environ["ALGODOCK_TOKEN"]})
+            return connection.getresponse().status
+        except OSError as error:
+            return error.strerror
+        finally:
+            connection.close()
+    return {"url": url.geturl(), "own": ask("POST", "/heartbeat"), "other": ask("POST", "/internal/instances"),
+            "read": ask("GET", "/heartbeat"), "gateway": ask("GET", "/health", gateway)}
+"""
+
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     with running_platform(
-        tmp_path_factory.mktemp("containers"), ALGODOCK_SERVICE_BROUGHT_IN_DEPLOYMENT_MODE="docker"
+        tmp_path_factory.mktemp("containers"),
+        ALGODOCK_SERVICE_BROUGHT_IN_DEPLOYMENT_MODE="docker",
+        ALGODOCK_SERVICE_BEATING_DEPLOYMENT_MODE="docker",
     ) as running:
         yield running
     assert containers(running) == [], "`down` ends them"
@@ -146,3 +167,44 @@ def test_a_program_without_a_dockerfile_runs_in_the_platforms_image(platform: Pl
     (only,) = containers(platform, "brought-in")
     assert only["Config"]["Image"] == os.environ["DEPLOYER_DOCKER_IMAGE"]
     assert (only["Config"]["User"] or "0:0") == f"{said['uid']}:{said['uid']}", "its uid, where it has one here"
+
+
+def test_a_containers_heartbeats_arrive_and_nothing_else_does(platform: Platform, tmp_path: Path) -> None:
+    beating = repository(platform, "beating", tmp_path)
+    release = ended(platform, beating, beating.commit({"ai_algorithm.py": BEATING}))
+    assert release["state"] == "live", release["reason"]
+
+    def beat() -> dict[str, Any]:
+        found = platform.call("GET", "/api/v1/registry/services").json()["services"]
+        (one,) = next((service["instances"] for service in found if service["name"] == "beating"), [{}])
+        return one
+
+    eventually(beat, accept=lambda one: one["sends_heartbeats"] and "uptime_s" in one["metrics"])
+    gateway = {"gateway": urlsplit(platform.url).port}
+    said = platform.answered("beating", gateway).json()
+    assert (said["own"], said["other"], said["read"], said["gateway"]) == (204, 404, 405, "Connection refused")
+    (only,) = containers(platform, "beating")
+    url = urlsplit(said["url"])
+    assert url.hostname == only["NetworkSettings"]["Networks"]["bridge"]["Gateway"]
+
+    deployer = platform.pid("deployer")
+    os.kill(deployer, signal.SIGKILL)
+    eventually(lambda: platform.pid("deployer") not in {0, deployer})
+    platform.until_ready()
+    calls = eventually(lambda: beat()["metrics"].get("calls"), accept=lambda count: count is not None)
+    platform.answered("beating", gateway)
+    eventually(beat, accept=lambda one: one["metrics"].get("calls", 0) > calls)
+
+    for name in ("boxed", "brought-in", "beating"):
+        platform.call("POST", f"/api/v1/services/stop/{name}")
+
+    def closed() -> bool:
+        try:
+            httpx.get(said["url"], trust_env=False).raise_for_status()
+        except httpx.ConnectError:
+            return True
+        except httpx.HTTPStatusError:
+            return False
+        return False
+
+    eventually(closed)

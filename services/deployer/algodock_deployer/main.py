@@ -16,6 +16,7 @@ from algodock_common.vault import Vault
 from algodock_common.web import InternalClient, service_app
 from algodock_deployer.clients.cgroups import Cgroups
 from algodock_deployer.clients.confinement import KernelConfinement
+from algodock_deployer.clients.container_heartbeats import ContainerHeartbeats
 from algodock_deployer.clients.devices import NvidiaSmi
 from algodock_deployer.clients.docker import DockerDriver
 from algodock_deployer.clients.docker_engine import SOCKET, DockerImages, Engine
@@ -88,7 +89,11 @@ def create_app(settings: Settings) -> FastAPI:
     )
     modes, docker = settings.modes(), settings.docker_url()
     engine = Engine(docker or f"unix://{SOCKET}")
-    processes = ChosenDrivers(_drivers(settings, engine), modes)
+    heartbeat_url = f"{settings.peers.registry_url}/heartbeat"
+    heartbeats = ContainerHeartbeats(folders.algorithms / "docker", engine, heartbeat_url)
+    processes = ChosenDrivers(
+        _drivers(settings, DockerDriver(folders.algorithms / "docker", engine, heartbeats)), modes
+    )
     context = Context(
         database=database,
         store=store,
@@ -119,7 +124,7 @@ def create_app(settings: Settings) -> FastAPI:
             max_source_bytes=own.deployer_max_source_bytes,
             docker_image=own.deployer_docker_image,
             min_free_bytes=own.deployer_min_free_bytes,
-            heartbeat_url=f"{settings.peers.registry_url}/heartbeat",
+            heartbeat_url=heartbeat_url,
             max_memory=settings.max_memory(),
             max_processes=own.deployer_max_processes,
             max_file_size=own.deployer_max_file_bytes,
@@ -167,13 +172,14 @@ def create_app(settings: Settings) -> FastAPI:
         "processes": processes.look_all,
         "sandbox": sandbox_state,
         "edge": edge.state,
+        "container-heartbeats": heartbeats.state,
     }
     app = service_app("deployer", settings, lifespan=lifespan, checks=checks)
     app.include_router(make_router(context))
     return app
 
 
-def _drivers(settings: Settings, engine: Engine) -> Mapping[str, ProcessDriver]:
+def _drivers(settings: Settings, docker: DockerDriver) -> Mapping[str, ProcessDriver]:
     """Return one driver for each mode, and for programs of a mode's earlier driver that are still there."""
     folders, url = settings.folders(), settings.deployer.supervisor_url
     programs = folders.algorithms / "programs" if url else settings.programs_folder()
@@ -181,7 +187,7 @@ def _drivers(settings: Settings, engine: Engine) -> Mapping[str, ProcessDriver]:
     drivers: dict[str, ProcessDriver] = {
         "supervisor": own,
         "local": LocalDriver(folders.algorithms / "local"),
-        "docker": DockerDriver(folders.algorithms / "docker", engine),
+        "docker": docker,
     }
     if url:
         theirs = UsersSupervisorDriver(folders.algorithms, settings.programs_folder(), url.get_secret_value())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from aiodocker.containers import DockerContainer
 
+    from algodock_deployer.clients.container_heartbeats import ContainerHeartbeats
     from algodock_deployer.clients.docker_engine import Engine
     from algodock_deployer.domain.programs import ProgramSpec
 
@@ -44,10 +46,11 @@ class DockerDriver:
     log files by the deployer, which goes on where the last one was.
     """
 
-    def __init__(self, folder: Path, engine: Engine) -> None:
-        """Nothing is asked before it is needed."""
+    def __init__(self, folder: Path, engine: Engine, heartbeats: ContainerHeartbeats | None = None) -> None:
+        """Nothing is asked before it is needed. Without ``heartbeats`` no program is told where to beat to."""
         self._folder = folder.absolute()
         self._engine = engine
+        self._heartbeats = heartbeats
         self._logs = ContainerLogs(self._folder)
 
     @property
@@ -56,11 +59,12 @@ class DockerDriver:
         return any(self._folder.glob("*.json"))
 
     async def ensure(self) -> bool:
-        """See that the engine answers, and that the output of every container is copied."""
+        """See that the engine answers, that every container's output is copied and that its heartbeats are taken."""
         async with self._engine.use() as docker:
             for container in await docker.containers.list(all=True, filters=self._mine()):
                 self._logs.follow(container, container["Labels"][PROGRAM])
         self._logs.save()
+        await self._take_heartbeats()
         return False
 
     async def start(self, spec: ProgramSpec) -> None:
@@ -79,6 +83,9 @@ class DockerDriver:
         write_whole(spec.script, script, 0o700)
         write_whole(self._folder / "engine", self._engine.url, 0o600)  # for whoever ends what we started
         self._logs.begin(spec)
+        url = await self._take_heartbeats()
+        if url and "ALGODOCK_TOKEN" in spec.environment:
+            spec = replace(spec, environment={**spec.environment, "ALGODOCK_HEARTBEAT_URL": url})
         try:
             async with self._engine.use() as docker:
                 config = container_config(spec, str(self._folder))
@@ -87,6 +94,7 @@ class DockerDriver:
                 self._logs.follow(container, spec.program)
         except (EngineRefused, DriverUnavailable):
             await self._remove(spec.program)
+            await self._take_heartbeats()
             raise
 
     async def look(self, program: str) -> Seen | None:
@@ -133,11 +141,23 @@ class DockerDriver:
                     await container.stop(t=STOP_WAIT_S)
                     await self._logs.finish(container, program, LOGS_WAIT_S)
         await self._remove(program)
+        await self._take_heartbeats()
 
     async def close(self) -> None:
         """Let go of the containers, which go on."""
+        if self._heartbeats is not None:
+            await self._heartbeats.close()
         await self._logs.close()
         await self._engine.close()
+
+    async def _take_heartbeats(self) -> str:
+        """Take containers' heartbeats while there are some; return where to, an empty string where that cannot be."""
+        if self._heartbeats is None:
+            return ""
+        if self.holds:
+            return await self._heartbeats.open()
+        await self._heartbeats.close()
+        return ""
 
     def _mine(self) -> dict[str, list[str]]:
         return {"label": [f"{HOME}={self._folder}"]}

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["build_image", "check_container", "contained", "in_container"]
 
 _HOSTS_OWN = frozenset({"ALGODOCK_HEARTBEAT_URL", "ALGODOCK_DEBUG_LOG", "CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES"})
-"""What means the machine: its loopback address, its folders, its numbers of GPUs. In a container neither is there."""
+"""What means the machine: its loopback address, its folders, its numbers of GPUs. In a container neither is there.
+The docker driver says where a container's heartbeats go."""
 
 
 def in_container(context: Context, plan: Plan, algorithm: str) -> bool:
