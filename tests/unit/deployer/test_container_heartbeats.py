@@ -144,6 +144,8 @@ async def test_a_body_that_is_too_large_is_refused(declared: bool, registry: Reg
         answer = await call("POST", f"{url}/heartbeat", headers=OWN, content=content)
         assert answer.status_code == 413
         assert f"at most {BODY_BYTES} bytes" in answer.json()["detail"]
+        head = f"POST /heartbeat HTTP/1.1\r\nhost: x\r\ncontent-length: {BODY_BYTES + 1}\r\n\r\n"
+        assert (await raw(url, head.encode())).startswith(b"HTTP/1.1 413 "), "its length says enough"
         exact = await call("POST", f"{url}/heartbeat", headers=OWN, content=b"x" * BODY_BYTES)
         assert exact.status_code == 204
     assert len(registry.came) == 1
@@ -294,6 +296,21 @@ async def test_another_machines_engine_is_not_asked(tmp_path: Path) -> None:
     heartbeats = ContainerHeartbeats(tmp_path, Engine("tcp://127.0.0.1:9"), "http://127.0.0.1:9/heartbeat")
     assert await heartbeats.open() == ""
     assert "the engine at tcp://127.0.0.1:9 may be another machine's" in await heartbeats.state()
+
+
+async def test_another_look_at_the_same_address_ends_no_request(
+    bridge: tuple[Bridge, Engine], registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("algodock_deployer.clients.container_heartbeats.LOOK_EVERY_S", 0.0)
+    heartbeats = ContainerHeartbeats(tmp_path, bridge[1], registry.url)
+    url = httpx.URL(await heartbeats.open())
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(b"POST /heartbeat HTTP/1.1\r\nhost: x\r\nauthorization: Bearer adi_own\r\n")
+    assert await heartbeats.open() == str(url)
+    writer.write(b"\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 204 ")
+    writer.close()
+    await heartbeats.close()
 
 
 async def test_an_engine_that_is_away_for_a_moment_ends_nothing(
