@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from algodock_cli.stack.algorithm_containers import end_containers
 from algodock_deployer.clients.processes import ProcessDriver
 from algodock_deployer.domain.errors import EngineRefused
 from tests.contract import test_process_drivers as contract
+from tests.docker.test_containers import engine
 
 driver = contract.driver
 globals().update({name: test for name, test in vars(contract).items() if name.startswith("test_")})
@@ -66,3 +68,29 @@ async def test_the_next_deployer_goes_on_with_the_output_where_the_one_before_en
     await after.ensure()
     found = await counted(len(first) + 20)
     assert found == list(range(len(found))), "each line once"
+
+
+async def test_what_ended_without_us_is_started_again_and_what_we_paused_is_not(
+    driver: ProcessDriver, make: contract.Maker
+) -> None:
+    ended, paused = make.spec(1), make.spec(2)
+    for one in (ended, paused):
+        await driver.start(one)
+        await contract.running(driver, one.program)
+    await driver.pause(paused.program)
+    with engine() as client:  # as an engine that was killed does when it is back
+        client.post(f"/containers/{ended.program}/stop", params={"t": "1"}).raise_for_status()
+    await contract.running(driver, ended.program)
+    assert [seen.state for name, seen in (await driver.look_all()).items() if name == paused.program] == ["STOPPED"]
+
+
+async def test_down_ends_containers_that_run_and_those_that_have_ended(
+    driver: ProcessDriver, make: contract.Maker
+) -> None:
+    runs, rests = make.spec(1), make.spec(2)
+    for one in (runs, rests):
+        await driver.start(one)
+        await contract.running(driver, one.program)
+    await driver.pause(rests.program)
+    assert await asyncio.to_thread(end_containers, (make.folder / "docker").absolute())
+    assert await driver.look_all() == {}

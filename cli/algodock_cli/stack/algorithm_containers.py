@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from pathlib import Path
 
 from algodock_cli.stack.errors import StackError
@@ -36,7 +37,9 @@ def end_containers(folder: Path) -> bool:
             found = engine.get("/containers/json", params={"all": "true", "filters": filters}).raise_for_status().json()
             for container in found:
                 place = f"/containers/{container['Id']}"
-                engine.post(f"{place}/stop", params={"t": _STOP_S}).raise_for_status()
+                stopped = engine.post(f"{place}/stop", params={"t": _STOP_S})
+                if stopped.status_code != HTTPStatus.NOT_MODIFIED:  # it had ended already
+                    stopped.raise_for_status()
                 engine.delete(place, params={"force": "true", "v": "true"}).raise_for_status()
     except httpx.HTTPError as error:
         raise StackError(f"containers of algorithms go on: the Docker Engine at {url}: {error}") from error

@@ -138,6 +138,7 @@ class DockerDriver:
             async with self._engine.use() as docker:
                 container = await docker.containers.get(program)
                 if container["Config"]["Labels"].get(HOME) == str(self._folder):
+                    self._note(program, "STOPPED")  # or a look in between would start it again
                     await container.stop(t=STOP_WAIT_S)
                     await self._logs.finish(container, program, LOGS_WAIT_S)
         await self._remove(program)
@@ -180,9 +181,25 @@ class DockerDriver:
             path.unlink(missing_ok=True)
 
     def _rests(self, program: str) -> str:
-        """Return why a container that has ended is not started again: somebody stopped it, unless noted otherwise."""
+        """Return why a container that has ended is not to be started again; an empty string when it is."""
         path = self._folder / f"{program}.rests"
-        return path.read_text(encoding="ascii") if path.exists() else "STOPPED"
+        return path.read_text(encoding="ascii") if path.exists() else ""
+
+    async def _again(self, container: DockerContainer, program: str) -> str:
+        """Start what the engine should have: one that was killed stops its containers, and comes back without them.
+
+        Return how it stands then.
+        """
+        try:
+            async with self._engine.use():
+                await container.start()
+        except EngineRefused as error:
+            self._note(program, "FATAL")
+            log.warning("container_not_started_again", program=program, error=str(error))
+            return "FATAL"
+        self._logs.follow(container, program)
+        log.info("container_started_again", program=program)
+        return "BACKOFF"
 
     async def _seen(self, container: DockerContainer) -> Seen | None:
         program = container["Config"]["Labels"].get(PROGRAM)
@@ -205,7 +222,8 @@ class DockerDriver:
             log.info("program_given_up", program=program, code=code)
             restarting = False
         await self._logs.finish(container, program, LOGS_WAIT_S)
-        return Seen(program, "BACKOFF" if restarting else self._rests(program), 0, code, detail)
+        state_word = "BACKOFF" if restarting else self._rests(program) or await self._again(container, program)
+        return Seen(program, state_word, 0, code, detail)
 
 
 def _time(text: str) -> datetime:
