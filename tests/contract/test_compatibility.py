@@ -18,7 +18,7 @@ from algodock_common.identifiers import uuid7
 from tests.integration.gateway.running import Gateway, running_gateway
 from tests.integration.gateway.upstream import Upstream, answering, until
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 
 @dataclass

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from algodock_deployer.domain.edge import Site
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 @dataclass

@@ -22,7 +22,7 @@ from tests.outside.grpc_peers import ECHO, GrpcPeer
 from tests.outside.platform import eventually
 
 HOOK = Path(__file__).parents[2] / "infra" / "nginx" / "certbot-deploy-hook"
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 def get(url: str, **options: str) -> httpx.Response:

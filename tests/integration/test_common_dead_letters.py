@@ -102,7 +102,7 @@ async def test_where_the_topic_takes_no_letter_of_that_size_it_gets_a_part() -> 
     record = SimpleNamespace(
         topic="task.requested", partition=0, offset=7, key=None, value=b"xyz" * 300_000, headers=()
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await intake.take(record)
     assert [(letter.cut, letter.raw()) for letter in taken] == [(True, (b"xyz" * 300_000)[: 256 * 1024])]
     assert "too large to be kept whole" in taken[0].reason

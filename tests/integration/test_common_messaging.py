@@ -60,7 +60,7 @@ class Seen:
             self.events.append(event)
             self._changed.notify_all()
 
-    async def wait_for(self, wanted: Any, seconds: float = 30) -> Event[Any]:
+    async def wait_for(self, wanted: Any, seconds: float = 120) -> Event[Any]:
         async with asyncio.timeout(seconds), self._changed:
             await self._changed.wait_for(lambda: any(wanted(event) for event in self.events))
         return next(event for event in self.events if wanted(event))
@@ -292,7 +292,7 @@ async def accept_and_fail(database: Database, event: Event[Any]) -> None:
 
 async def emptied(database: Database) -> None:
     """Wait until the broker has confirmed every row of the outbox."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while await rows(database):  # noqa: ASYNC110  # a table tells nobody that a row went
             await asyncio.sleep(0.02)
 
@@ -402,7 +402,7 @@ async def test_whatever_a_look_at_the_broker_raises_or_a_recovery_is_tried_again
     bus = Bus(kafka_settings, secrets, service="runner")
     bus.when_lost(recover)
     async with running(bus):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await recovered.wait()
         await bus.check()
 
@@ -429,7 +429,7 @@ async def test_a_consumer_that_gets_no_answer_beside_a_broker_that_answers_is_ma
 
         monkeypatch.setattr(lost_its_way, "end_offsets", never)
         monkeypatch.setattr(lost_its_way, "stop", stopping)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await stopped.wait()
         sent = changed("anew")
         event = Event.of(sent, source="/gateway")

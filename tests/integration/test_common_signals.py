@@ -54,7 +54,7 @@ class Heard:
         self.payloads.append(payload)
         self._changed.set()
 
-    async def wait_for(self, count: int, seconds: float = 10) -> list[bytes]:
+    async def wait_for(self, count: int, seconds: float = 60) -> list[bytes]:
         async with asyncio.timeout(seconds):
             while len(self.payloads) < count:
                 self._changed.clear()
@@ -65,7 +65,7 @@ class Heard:
 async def listening(redis: RedisSettings, channel: str, count: int = 1) -> None:
     """Wait until so many subscribers are there."""
     client = Redis.from_url(redis.url.get_secret_value())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await client.pubsub_numsub(f"algodock:signal:{channel}"))[0][1] < count:  # noqa: ASYNC110  # only asking tells
             await asyncio.sleep(0.01)
     await client.aclose()
@@ -125,13 +125,13 @@ async def test_without_redis_nothing_fails_and_what_is_dropped_is_counted(own_re
         own_redis.kill("redis")
         dropped = counted(TASK_READY, "dropped")
         one.publish(TASK_READY, b"lost")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while counted(TASK_READY, "dropped") == dropped:  # noqa: ASYNC110  # a counter tells nobody
                 await asyncio.sleep(0.01)
         assert one.away
         own_redis.start("redis")
         await listening(settings(own_redis), TASK_READY)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while heard.payloads[-1] != b"after":
                 one.publish(TASK_READY, b"after")
                 await asyncio.sleep(0.05)

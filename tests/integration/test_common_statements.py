@@ -50,7 +50,7 @@ async def test_a_connection_that_breaks_under_a_statement_is_an_outage_and_the_n
 ) -> None:
     other = Database(database_settings, schema="public", source="/other")
     waiting = asyncio.create_task(database.fetch(sa.text("SELECT pg_sleep(30)"), {}))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await other.fetch(BACKENDS, {}):  # noqa: ASYNC110  # until it is there to be ended
             await asyncio.sleep(0.02)
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)) as failed:

@@ -48,7 +48,7 @@ class Running:
         return {name: process.pid for name, process in found.items() if process}
 
 
-def eventually(look: Callable[[], bool], seconds: float = 20) -> None:
+def eventually(look: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not look():
         assert time.monotonic() < end, f"not within {seconds} s"

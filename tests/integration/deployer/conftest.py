@@ -163,7 +163,7 @@ class Deployer:
     async def service(self, name: str) -> ServiceView:
         return await handlers.find_service(self.context, name)
 
-    async def status(self, name: str, status: str, seconds: float = 30) -> ServiceView:
+    async def status(self, name: str, status: str, seconds: float = 120) -> ServiceView:
         async def look() -> ServiceView | None:
             view = await self.service(name)
             return view if view.service.status == status else None
@@ -192,7 +192,7 @@ class Deployer:
 
         await eventually(look, 10, f"{name} to be among the ports")
 
-    async def gone(self, url: str, seconds: float = 20) -> None:
+    async def gone(self, url: str, seconds: float = 120) -> None:
         async def look() -> bool | None:
             async with httpx.AsyncClient(trust_env=False) as client:
                 with suppress(httpx.HTTPError):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 async def _settled(deployer: Deployer) -> None:
     """Wait until something drains, then say of everything that drains that it does, until there is nothing left."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not await deployer._draining():  # noqa: ASYNC110  # rows tell nobody that they came
             await asyncio.sleep(0.05)
         while await deployer._draining():
@@ -67,7 +67,7 @@ async def test_a_call_that_never_ends_holds_a_drain_no_longer_than_its_bound(dep
     await deployer.live("holds", deployer.program("one") | {"algodock.yaml": "timeout: 1\n"})
     deployer.routers.states = [RouterState("gateway", 0)]
     await deployer.command("holds", "stop")
-    await deployer.status("holds", "stopped", seconds=15)
+    await deployer.status("holds", "stopped", seconds=60)
 
 
 async def test_an_instance_that_is_to_be_replaced_is_ended_with_its_open_calls(deployer: Deployer) -> None:

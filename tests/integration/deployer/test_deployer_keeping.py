@@ -110,7 +110,7 @@ async def test_exits_in_a_row_make_a_pause_that_outlives_the_deployer(make: Make
         ids = first.ids
     async with make(first.registry) as second:
         second.ids = ids
-        await second.status("pauses", "running", seconds=20)
+        await second.status("pauses", "running", seconds=60)
         assert (await second.answer("pauses"))["version"] == "one"
 
 

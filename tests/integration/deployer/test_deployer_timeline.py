@@ -66,6 +66,7 @@ async def test_a_failure_is_told_with_its_reason_and_what_went_down_and_came_bac
     instance = (await deployer.service("fails")).instances[0]
     for seen in ("EXITED", "RUNNING"):
         async with deployer.context.database.transaction() as tx:
+            await Services(tx.session).locked(deployer.ids["fails"])  # before its instances, as everybody does
             await Instances(tx.session).saw(instance.id, seen)
             await show_status(tx, deployer.ids["fails"])
     entries = await _kinds(deployer, "fails", "recovered")

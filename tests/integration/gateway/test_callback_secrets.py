@@ -20,7 +20,7 @@ from algodock_gateway.handlers.credentials import SecretBox
 from tests.integration.gateway.running import Gateway, running_gateway
 
 TASK = "01a22109-5c1e-7000-8000-000000000000"
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 LEFT = "SELECT extract(epoch FROM valid_until - now()) FROM retired_callback_secrets"
 ROTATE = "/api/v1/keys/callback-secret/rotate"

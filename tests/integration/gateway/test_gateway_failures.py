@@ -14,7 +14,7 @@ from tests.integration.gateway.upstream import Upstream, answer, answering, read
 if TYPE_CHECKING:
     from .conftest import World
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 def refusing_port() -> int:
@@ -110,7 +110,7 @@ async def test_an_answer_past_the_timeout_is_504_and_the_instances_call_is_ended
     got = await world.post()
     assert got.status_code == 504
     assert "0.2 s" in got.json()["detail"]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await upstream.closed.wait()
     await world.idle()
 
@@ -143,7 +143,7 @@ async def test_a_declared_body_past_the_limit_is_413_before_it_is_read(world: Wo
         b"POST /ai/echo/x HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ak_test\r\ncontent-length: 2000000000\r\n\r\n"
     )
     await writer.drain()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert (await reader.readline()).startswith(b"HTTP/1.1 413")
     writer.close()
     assert not upstream.requests
@@ -173,7 +173,7 @@ async def test_an_unannounced_body_that_comes_whole_at_once_is_measured_too(worl
     for size, status in ((1000, b"200"), (1001, b"413")):
         reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
         writer.write(head + b"%x\r\n%b\r\n0\r\n\r\n" % (size, b"x" * size))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert (await reader.readline()).split()[1] == status
         writer.close()
     assert len(upstream.requests) == 1
@@ -191,7 +191,7 @@ async def test_an_early_answer_ends_the_upload(world: World) -> None:
     head = b"POST /ai/echo/x HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ak_test\r\ntransfer-encoding: chunked\r\n\r\n"
     writer.write(head + b"3\r\none\r\n")
     await writer.drain()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert (await reader.readline()).startswith(b"HTTP/1.1 413")
     await world.idle()
     writer.close()

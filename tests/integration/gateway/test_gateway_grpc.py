@@ -16,7 +16,7 @@ from algodock_gateway.routes.internal import make_internal
 from tests.integration.gateway.conftest import KEY, World
 from tests.integration.gateway.upstream import until
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 METHOD = "/demo.Echo/Say"
 

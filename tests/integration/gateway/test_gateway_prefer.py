@@ -40,7 +40,7 @@ async def waiting_call(gateway: Gateway, prefer: str = "wait=20") -> tuple[async
     gateway.peers.submitted.clear()
     call = gateway.api.post("/ai/echo/predict", json={"x": 1}, headers={"prefer": prefer}, follow_redirects=False)
     running = asyncio.create_task(call)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await gateway.peers.submitted.wait()
     return running, UUID(gateway.peers.calls[-1][0])
 

@@ -60,7 +60,7 @@ class Reading:
         self._lines = response.aiter_lines()
         self.seen: list[Got] = []
 
-    async def next(self, seconds: float = 10) -> Got | None:
+    async def next(self, seconds: float = 60) -> Got | None:
         fields: dict[str, str] = {}
         async with asyncio.timeout(seconds):
             async for line in self._lines:
@@ -237,7 +237,7 @@ async def test_readers_are_counted_and_one_who_leaves_is_forgotten_at_once(task:
         assert full.status_code == 503
         assert full.json()["detail"].startswith("2 readers watch tasks here already")
         assert full.headers["retry-after"] == "5"
-    await until(lambda: WATCHERS._value.get() == 0, seconds=1)
+    await until(lambda: WATCHERS._value.get() == 0, seconds=60)
     assert not _running_events().watch._seen
     async with task.watched() as three:
         assert await three.take(1) == ["accepted"]

@@ -87,7 +87,7 @@ class Scene:
 
     async def ended(self, parts: AsyncIterator[bytes]) -> list[str]:
         """Return the words of all events until the end."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return [_word(part) async for part in parts]
 
 

@@ -11,7 +11,7 @@ __all__ = ["Conversation", "Request", "Upstream", "answer", "answering", "read_h
 Conversation = Callable[["Upstream", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-async def until(condition: Callable[[], Awaitable[object] | object], *, seconds: float = 10) -> None:
+async def until(condition: Callable[[], Awaitable[object] | object], *, seconds: float = 60) -> None:
     """Wait until ``condition()``, or what it awaits, is true."""
     async with asyncio.timeout(seconds):
         while True:

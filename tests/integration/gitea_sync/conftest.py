@@ -35,7 +35,7 @@ GIT = shutil.which("git") or "git"
 MAX_PUSH = 2_000_000
 
 
-def eventually(look: Callable[[], Any], seconds: float = 15) -> Any:
+def eventually(look: Callable[[], Any], seconds: float = 120) -> Any:
     end, seen = time.monotonic() + seconds, None
     while time.monotonic() < end:
         seen = look()
@@ -103,7 +103,7 @@ class Service:
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers=self.headers, timeout=30)
 
-    def events(self, commit: str, count: int = 1, seconds: float = 15) -> list[CodePushed]:
+    def events(self, commit: str, count: int = 1, seconds: float = 120) -> list[CodePushed]:
         """Wait for ``count`` events of ``commit`` and return them."""
 
         def found() -> list[CodePushed]:

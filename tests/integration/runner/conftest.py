@@ -166,7 +166,7 @@ class Platform:
     async def task(self, task_id: UUID) -> TaskView:
         return await self.desk.get(task_id, owner=None)
 
-    async def until(self, task_id: UUID, *states: str, seconds: float = 15) -> TaskView:
+    async def until(self, task_id: UUID, *states: str, seconds: float = 60) -> TaskView:
         seen = await self.task(task_id)
         async with asyncio.timeout(seconds):
             while seen.state not in states:
@@ -174,10 +174,10 @@ class Platform:
                 seen = await self.task(task_id)
         return seen
 
-    async def ended(self, task_id: UUID, seconds: float = 15) -> TaskView:
+    async def ended(self, task_id: UUID, seconds: float = 60) -> TaskView:
         return await self.until(task_id, "succeeded", "failed", "cancelled", "expired", seconds=seconds)
 
-    async def eventually(self, look: Callable[[], Awaitable[object]], seconds: float = 5) -> None:
+    async def eventually(self, look: Callable[[], Awaitable[object]], seconds: float = 60) -> None:
         """Wait until ``look`` answers something true."""
         async with asyncio.timeout(seconds):
             while not await look():  # noqa: ASYNC110  # what is looked at tells nobody

@@ -143,7 +143,7 @@ async def test_one_whose_sender_is_killed_before_it_is_recorded_is_delivered_aga
         async with platform.db.transaction() as tx:
             await tx.session.execute(sa.text("SELECT 1 FROM callbacks FOR UPDATE"))  # nobody can record it
             locked.set()
-            await platform.eventually(lambda: platform.rows(RECORDING), seconds=30)
+            await platform.eventually(lambda: platform.rows(RECORDING), seconds=60)
             sender.kill()
             await sender.wait()
     finally:

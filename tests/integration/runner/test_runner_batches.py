@@ -144,7 +144,7 @@ async def test_batches_with_the_same_keys_in_another_order_do_not_wait_for_each_
         (row,) = await platform.rows("SELECT count(*) AS n FROM pg_locks WHERE NOT granted")
         return bool(row.n == 2)
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async with platform.db.read() as session:  # what it writes is rolled back
             await session.execute(sa.text(MIDDLE))
             running = [begin(keys), begin(keys[::-1])]

@@ -167,7 +167,7 @@ async def test_no_more_wait_than_land_in_time_and_who_must_wait_goes_on_when_one
         _, still = await asyncio.wait(waiting, timeout=0.2)
         assert len(still) == 4
         platform.store.available = True
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert await asyncio.gather(*(task for task in waiting if task is not waiting[1])) == [True] * 4
     finally:
         await one.stop()

@@ -38,7 +38,7 @@ async def running(platform: Platform, **body: Any) -> UUID:
     async def called() -> bool:
         return bool(platform.algorithm.calls)
 
-    await platform.eventually(called, seconds=10)
+    await platform.eventually(called, seconds=60)
     return view.id
 
 
@@ -71,7 +71,7 @@ async def test_a_running_task_is_cancelled_when_its_work_has_stopped(platform: P
         assert asked.cancel_requested_at
         await platform.algorithm.told.wait()
         assert (await platform.task(view.id)).state == "running"  # it said 202: it is still at it
-        seen = await platform.ended(view.id, seconds=5)
+        seen = await platform.ended(view.id, seconds=60)
     assert seen.state == "cancelled"
     assert platform.algorithm.closed == 1
     assert platform.algorithm.cancelled == [str(view.id)] * 2
@@ -199,7 +199,7 @@ async def test_force_restarts_the_instance_once_if_the_work_goes_on(
             assert not platform.restarts.asked or row.ago.total_seconds() >= 1
             return bool(platform.restarts.asked) and row.ago.total_seconds() >= seconds
 
-        await platform.eventually(lambda: asked_after(3), seconds=30)
+        await platform.eventually(lambda: asked_after(3), seconds=60)
         assert (await platform.task(task)).state == "running"  # a restart may take longer than a call
         platform.algorithm.cancel_answers = [202, 404]
         assert (await platform.ended(task)).state == "cancelled"

@@ -106,7 +106,7 @@ async def sdk_server(folder: Path) -> AsyncIterator[str]:
     env = {"PATH": os.environ["PATH"], "HOST": "127.0.0.1", "PORT": str(port), "ALGODOCK_NAME": "echo"}
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "algodock_sdk", cwd=folder, env=env)
     try:
-        async with asyncio.timeout(30), httpx.AsyncClient() as client:
+        async with asyncio.timeout(60), httpx.AsyncClient() as client:
             while True:
                 try:
                     await client.get(f"http://127.0.0.1:{port}/health")

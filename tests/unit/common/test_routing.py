@@ -242,7 +242,7 @@ class Redis:
         self.keys.pop(name, None)
 
     async def until(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        async with asyncio.timeout(3), self.written:
+        async with asyncio.timeout(60), self.written:
             await self.written.wait_for(lambda: condition(self.keys.get(ROUTER_KEY + "r1", {})))
         value: dict[str, Any] = self.keys[ROUTER_KEY + "r1"]
         return value

@@ -22,7 +22,7 @@ async def late(connection: Connection) -> float:
     loop = asyncio.get_running_loop()
     begun = loop.time()
     with pytest.raises(AnswerTooLate):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await connection.head()
     return loop.time() - begun
 
@@ -31,7 +31,7 @@ async def test_a_shorter_limit_after_a_longer_one_holds(connection: Connection) 
     connection.expect_within(60)
     connection.relax()
     connection.expect_within(0.1)
-    assert 0.09 < await late(connection) < 3
+    assert 0.09 < await late(connection) < 30
 
 
 async def test_a_longer_limit_after_a_shorter_one_holds(connection: Connection) -> None:

@@ -221,7 +221,7 @@ async def test_a_slow_function_does_not_hold_up_the_health() -> None:
 
     async with client(predict) as http:
         call = asyncio.create_task(http.post("/predict"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await started.wait()
         health = (await http.get("/health")).json()
         end.set()
@@ -259,7 +259,7 @@ async def test_a_call_is_cancelled_when_its_caller_hangs_up(caplog: pytest.LogCa
         "app": None,
     }
     app = create_app(Algorithm.of(predict, name="test"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await app(scope, receive, send)
     assert cancelled.is_set()
 

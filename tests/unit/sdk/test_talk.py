@@ -121,7 +121,7 @@ async def test_a_generators_words_stand_between_its_items_and_its_logs_only_wher
 
 async def test_an_async_generator_may_hold_a_timeout_over_its_items() -> None:
     async def predict() -> AsyncIterator[int]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             for number in range(3):
                 progress(number / 3)
                 yield number
