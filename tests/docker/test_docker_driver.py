@@ -29,7 +29,7 @@ async def make(tmp_path: Path) -> AsyncIterator[contract.Maker]:
 COUNTS = "import itertools, time\nfor n in itertools.count():\n    print(n, flush=True)\n    time.sleep(0.05)"
 
 
-@pytest.mark.parametrize("fault", ["image", "command", "port"])
+@pytest.mark.parametrize("fault", ["image", "port"])
 async def test_what_the_engine_refuses_is_said_and_leaves_nothing(
     fault: str, driver: ProcessDriver, make: contract.Maker
 ) -> None:
@@ -37,7 +37,6 @@ async def test_what_the_engine_refuses_is_said_and_leaves_nothing(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         wrong, said = {
             "image": (replace(one, image="algodock/none:0"), "No such image"),
-            "command": (replace(one, argv=("/no/such/program",)), "no such file or directory"),
             "port": (replace(one, port=taken.getsockname()[1]), "address already in use"),
         }[fault]
         with pytest.raises(EngineRefused, match=said):
@@ -46,6 +45,19 @@ async def test_what_the_engine_refuses_is_said_and_leaves_nothing(
     assert not driver.holds
     await driver.start(one)
     assert (await contract.running(driver, one.program)).alive, "another try is not held up"
+
+
+async def test_a_command_that_is_not_there_ends_at_once_and_says_so(
+    driver: ProcessDriver, make: contract.Maker
+) -> None:
+    one = replace(make.spec(1), argv=("/no/such/program",))
+    await driver.start(one)
+
+    async def ended() -> bool:
+        seen = await driver.look(one.program)
+        return seen is not None and seen.exit_code == 127 and "No such file or directory" in one.stderr.read_text()
+
+    await contract.eventually(ended)
 
 
 async def test_the_next_deployer_goes_on_with_the_output_where_the_one_before_ended(make: contract.Maker) -> None:

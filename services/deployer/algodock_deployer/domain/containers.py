@@ -29,6 +29,7 @@ def container_config(spec: ProgramSpec, home: str) -> dict[str, Any]:
     port = f"{spec.port}/tcp"
     host: dict[str, Any] = {
         "RestartPolicy": {"Name": "unless-stopped"},
+        "Init": True,  # a program that is process 1 hears no SIGTERM unless it handles it, and reaps nobody
         "ReadonlyRootfs": True,
         "SecurityOpt": ["no-new-privileges"],
         "CapDrop": ["ALL"],
