@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -90,3 +91,20 @@ async def test_a_timeline_is_read_in_parts_trimmed_and_outlives_its_service(depl
     assert [one.detail for one in left] == ["4", "3"]
     with pytest.raises(ServiceNotFound):
         await handlers.timeline_of(context, "never", limit=1, before=None)
+
+
+async def test_two_who_wrote_of_a_service_and_lock_it_then_take_turns(deployer: Deployer) -> None:
+    database, service_id = deployer.context.database, uuid4()
+    async with database.transaction() as tx:
+        await Services(tx.session).put(service_id, "turns")
+
+    async def lock_later(wrote: asyncio.Event, other: asyncio.Event) -> None:
+        async with database.transaction() as tx:
+            await Timeline(tx.session).note(service_id, "stopped")
+            wrote.set()
+            await other.wait()
+            await Services(tx.session).locked(service_id)
+
+    first, second = asyncio.Event(), asyncio.Event()
+    async with asyncio.timeout(60):
+        await asyncio.gather(lock_later(first, second), lock_later(second, first))

@@ -59,9 +59,13 @@ class Services:
         await self._session.execute(claim.on_conflict_do_nothing(index_elements=["service_id"]))
 
     async def locked(self, service_id: UUID) -> Service | None:
-        """Return the service and hold its row until the transaction ends."""
+        """Return the service and hold its row until the transaction ends.
+
+        Rows that name the service (a command, a line of its timeline) hold its key meanwhile, so this asks for the
+        row without its key: two who wrote such rows first would wait for each other otherwise.
+        """
         query = sa.select(*_COLUMNS).select_from(_JOINED).where(services.c.id == service_id)
-        row = (await self._session.execute(query.with_for_update(of=services))).first()
+        row = (await self._session.execute(query.with_for_update(of=services, key_share=True))).first()
         return _service(row) if row else None
 
     async def speaking_grpc(self) -> Sequence[str]:

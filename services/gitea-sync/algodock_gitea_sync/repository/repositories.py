@@ -50,14 +50,14 @@ def _repository(row: sa.Row[Any]) -> Repository:
 async def by_id(session: AsyncSession, repository_id: UUID, *, lock: bool = False) -> Repository | None:
     """Return a repository; with ``lock`` nobody else changes it before this transaction ends."""
     query = sa.select(table).where(table.c.id == repository_id)
-    row = (await session.execute(query.with_for_update() if lock else query)).one_or_none()
+    row = (await session.execute(query.with_for_update(key_share=True) if lock else query)).one_or_none()
     return None if row is None else _repository(row)
 
 
 async def by_algorithm(session: AsyncSession, algorithm: str, *, lock: bool = False) -> Repository | None:
     """Return the repository of the algorithm with this name."""
     query = sa.select(table).where(table.c.algorithm == algorithm)
-    row = (await session.execute(query.with_for_update() if lock else query)).one_or_none()
+    row = (await session.execute(query.with_for_update(key_share=True) if lock else query)).one_or_none()
     return None if row is None else _repository(row)
 
 
