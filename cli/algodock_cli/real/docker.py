@@ -62,6 +62,15 @@ def docker_engine(environment: Mapping[str, str], *, progress: Progress) -> Iter
             yield {"DOCKER_HOST": f"unix://{socket}", "DEPLOYER_DOCKER_IMAGE": image}
         finally:
             supervisor.stop()
+            _let_go(folder)
+
+
+def _let_go(folder: DataFolder) -> None:
+    """Unmount the engine's folder: one that was killed meanwhile forgets that it mounted that on itself."""
+    data = folder.servers / "docker"
+    mounted = (line.split()[1] for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines())
+    if str(data) in mounted:  # is_mount() sees no folder that is mounted on itself
+        _run(["umount", str(data)], "umount")
 
 
 def _program(folder: DataFolder, socket: Path, progress: Progress) -> Program:
