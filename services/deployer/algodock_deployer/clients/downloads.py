@@ -15,6 +15,7 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 from algodock_deployer.clients.addresses import CheckedResolver, check_address, origin_of
+from algodock_deployer.clients.files import drop, size_of
 from algodock_deployer.domain.errors import DiskFull, ModelDamaged, ModelNotFound, ModelRefused, ModelSourceAway
 
 if TYPE_CHECKING:
@@ -95,41 +96,41 @@ class Downloads:
             ReleaseFailure: not there, refused, too large for the disk, of another size, or its server is away.
         """
         if not same:
-            _drop(path)
+            drop(path)
         came = 0
         async with self._session() as session:
             for number in range(1, TRIES + 1):
-                before = _size(path)
+                before = size_of(path)
                 try:
                     await self._append(session, url, path, size)
                 except (_Passing, aiohttp.ClientError, TimeoutError, OSError) as error:
-                    came += max(0, _size(path) - before)
+                    came += max(0, size_of(path) - before)
                     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                        _drop(path)
+                        drop(path)
                         msg = f"the disk below {path.parent.parent} is full; {url} did not fit"
                         raise DiskFull(msg) from error
                     await self._rest(error, url, number, last=number == TRIES)
                     continue
-                came += max(0, _size(path) - before)
-                if size is not None and _size(path) != size:
-                    got = _size(path)
-                    _drop(path)
+                came += max(0, size_of(path) - before)
+                if size is not None and size_of(path) != size:
+                    got = size_of(path)
+                    drop(path)
                     msg = f"{url} has {got} bytes, and should have {size}"
                     raise ModelDamaged(msg)
                 return came
         raise AssertionError  # the loop returns or raises
 
     async def _append(self, session: aiohttp.ClientSession, url: str, path: Path, size: int | None) -> None:
-        have = _size(path)
+        have = size_of(path)
         if size is not None and have >= size:
             if have == size:
                 return
-            _drop(path)
+            drop(path)
             have = 0
         headers = {"range": f"bytes={have}-"} if have else {}
         async with self._opened(session, "GET", url, headers) as response:
             if response.status == RANGE_WRONG:
-                _drop(path)
+                drop(path)
                 raise _Passing("what was there already is no part of it")
             goes_on = response.status == PARTIAL
             to_come = response.content_length
@@ -258,14 +259,3 @@ def check_room(folder: Path, wanted: int, spare: int, what: str) -> None:
             f"{what} wants {wanted // 2**20} MiB, and {free // 2**20} MiB are free below {folder} "
             f"({spare // 2**20} of them are kept free)"
         )
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _drop(path: Path) -> None:
-    path.unlink(missing_ok=True)

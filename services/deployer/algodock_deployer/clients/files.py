@@ -1,11 +1,11 @@
-"""Small writes that a crash or a reader never meets half done."""
+"""Small writes that a crash or a reader never meets half done, and files that may not be there."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-__all__ = ["link", "tail", "write_whole"]
+__all__ = ["drop", "link", "size_of", "tail", "write_whole"]
 
 BLOCK = 64 * 1024
 
@@ -28,6 +28,19 @@ def link(path: Path, target: Path) -> None:
     partial.unlink(missing_ok=True)
     partial.symlink_to(os.path.relpath(target, path.parent))
     partial.rename(path)
+
+
+def size_of(path: Path) -> int:
+    """Return how many bytes a file has; none when there is no file."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def drop(path: Path) -> None:
+    """Remove a file, if there is one."""
+    path.unlink(missing_ok=True)
 
 
 def tail(path: Path, lines: int, limit: int = 4 * 2**20) -> list[str]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from algodock_common.identifiers import uuid7
 from algodock_deployer.clients.downloads import check_room
-from algodock_deployer.clients.files import write_whole
+from algodock_deployer.clients.files import drop, size_of, write_whole
 from algodock_deployer.domain.errors import DiskFull, ModelDamaged, ModelNotFound
 from algodock_deployer.domain.model_sources import HubModel, Link, StoreObject
 
@@ -180,7 +180,7 @@ class ModelCache:
         if not found or not self.present([self._blob(found)]):
             return None
         blob = self._blob(found)
-        return KeptModel(blob, (blob,), _size(blob), 0)
+        return KeptModel(blob, (blob,), size_of(blob), 0)
 
     def _tree(self, files: dict[str, Path]) -> Path:
         """Make a folder of links, once for the same files."""
@@ -212,7 +212,7 @@ class ModelCache:
                 return KeptModel(blob, (blob,), blob.stat().st_size, 0)
             check_room(self.root, wanted.size or 0, self._min_free, wanted.name)
             partial = self.root / "partial" / (wanted.sha256 or _digest_of(wanted.identity or wanted.name))
-            resumes = _size(partial) > 0
+            resumes = size_of(partial) > 0
             fetched = await self._fetch(wanted, partial)
             try:
                 sha256 = await self._checked(wanted, partial)
@@ -221,7 +221,7 @@ class ModelCache:
                     raise
                 fetched += await self._fetch(wanted, partial)  # what was there from earlier was damaged
                 sha256 = await self._checked(wanted, partial)
-            blob, size = self._blob(sha256), _size(partial)
+            blob, size = self._blob(sha256), size_of(partial)
             partial.chmod(0o444)
             partial.replace(blob)
             os.utime(blob)
@@ -239,7 +239,7 @@ class ModelCache:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
                 raise DiskFull(f"the disk below {self.root} is full; {wanted.name} did not fit") from error
             raise
-        return _size(partial)
+        return size_of(partial)
 
     async def _checked(self, wanted: _Wanted, partial: Path) -> str:
         """Return the checksum of what was fetched.
@@ -249,7 +249,7 @@ class ModelCache:
         """
         found = await asyncio.to_thread(_sha256, partial)
         if wanted.sha256 and found != wanted.sha256:
-            _drop(partial)
+            drop(partial)
             raise ModelDamaged(f"{wanted.name} has the sha256 {found}, and should have {wanted.sha256}")
         return found
 
@@ -286,14 +286,3 @@ def _read(path: Path | None) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _drop(path: Path) -> None:
-    path.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from algodock_deployer.clients.files import size_of
 from algodock_deployer.clients.priority import yield_to_others
 from algodock_deployer.domain.errors import StepFailed
 from algodock_deployer.domain.programs import HANDED_OVER, PATH, handed_over
@@ -85,10 +86,7 @@ class BuildLog:
 
     def size(self) -> int:
         """Return how many bytes it has."""
-        try:
-            return self.path.stat().st_size
-        except FileNotFoundError:
-            return 0
+        return size_of(self.path)
 
     def since(self, offset: int, limit: int = TAIL_BYTES) -> str:
         """Return the last ``limit`` bytes that were written after ``offset``."""
