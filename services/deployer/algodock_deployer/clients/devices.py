@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 from typing import TYPE_CHECKING, Protocol
 
+from algodock_deployer.clients.short_runs import run_briefly
 from algodock_deployer.domain.devices import Device
 from algodock_deployer.domain.errors import NoDevice
 from algodock_deployer.domain.programs import PATH
@@ -43,27 +43,16 @@ class NvidiaSmi:
         if not self._path:
             return []
         try:
-            process = await asyncio.create_subprocess_exec(
-                self._path, *QUERY, env={"PATH": PATH, "LANG": "C"},
-                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-            )  # fmt: skip
-        except OSError as error:
-            raise NoDevice(f"GPUs cannot be listed: {self._path}: {error.strerror}") from error
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                output, _ = await process.communicate()
+            code, said = await run_briefly(
+                (self._path, *QUERY), environment={"PATH": PATH, "LANG": "C"}, timeout_s=TIMEOUT_S
+            )
         except TimeoutError as error:
             raise NoDevice(f"GPUs cannot be listed: {self._path} did not end within {TIMEOUT_S:.0f} s") from error
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        said = output.decode(errors="replace")
-        if process.returncode != 0:
+        except OSError as error:
+            raise NoDevice(f"GPUs cannot be listed: {self._path}: {error.strerror}") from error
+        if code != 0:
             last = said.strip().splitlines()[-1:] or ["nothing"]
-            raise NoDevice(
-                f"GPUs cannot be listed: {self._path} ended with {process.returncode} and said: {last[0][:200]}"
-            )
+            raise NoDevice(f"GPUs cannot be listed: {self._path} ended with {code} and said: {last[0][:200]}")
         return _read(said)
 
 

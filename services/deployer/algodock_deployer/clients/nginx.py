@@ -14,6 +14,7 @@ import psutil
 
 from algodock_common.errors import Unavailable
 from algodock_deployer.clients.files import write_whole
+from algodock_deployer.clients.short_runs import run_briefly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -215,22 +216,19 @@ class Nginx:
         """
         where = ["-p", str(self._folder), "-e", str(self._folder / "error.log")] if "-v" not in arguments else []
         try:
-            process = await asyncio.create_subprocess_exec(
-                self._binary, *arguments, *where, cwd=self._folder if self._folder.is_dir() else None,
-                env={"PATH": os.environ.get("PATH", os.defpath)},
-                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-            )  # fmt: skip
+            code, said = await run_briefly(
+                (self._binary, *arguments, *where),
+                environment={"PATH": os.environ.get("PATH", os.defpath)},
+                timeout_s=TEST_S,
+                folder=self._folder if self._folder.is_dir() else None,
+            )
+        except TimeoutError as error:
+            raise EdgeRefused(f"nginx {arguments[0]} did not end within {TEST_S:g} s") from error
         except OSError as error:
             raise EdgeRefused(f"{self._binary} cannot be run: {error.strerror}") from error
-        try:
-            async with asyncio.timeout(TEST_S):
-                _, written = await process.communicate()
-        except TimeoutError as error:
-            process.kill()
-            raise EdgeRefused(f"nginx {arguments[0]} did not end within {TEST_S:g} s") from error
-        text = written.decode(errors="replace").strip()
-        if process.returncode != 0:
-            raise EdgeRefused(f"nginx refuses its configuration: {_last(text) or f'exit code {process.returncode}'}")
+        text = said.strip()
+        if code != 0:
+            raise EdgeRefused(f"nginx refuses its configuration: {_last(text) or f'exit code {code}'}")
         return text
 
 
