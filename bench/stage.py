@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -114,8 +115,13 @@ def platform(*, workers: int = 1, real: bool = False) -> Iterator[Platform]:
         yield stage
 
 
+def _end(*_: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
 @contextmanager
 def _own(workers: int, named: dict[str, str], servers: pathlib.Path | None) -> Iterator[Platform]:
+    signal.signal(signal.SIGTERM, _end)  # a measurement that is told to end takes its platform away, too
     folder = pathlib.Path(tempfile.mkdtemp(prefix="algodock-bench-"))
     folder.chmod(0o755)  # algorithms run as another user
     environment = os.environ | named | {"ALGODOCK_DATA_DIR": str(folder / "data")}

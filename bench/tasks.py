@@ -176,9 +176,10 @@ def _submissions(stage: Platform, scale: float) -> dict[str, Any]:
     name = f"bench-queue-{int(time.time())}"
     stage.call("POST", "/api/v1/algorithms", {"name": name})
     _say("submissions alone: one by one, then in batches")
-    single = one_by_one(stage, name, max(500, round(5000 * scale)), connections=8)
+    alone = max(500, round(5000 * scale))
+    single = one_by_one(stage, name, alone, connections=8)
     few = max(1000, round(10_000 * scale))
-    _, rate = in_batches(stage, name, few, batch=1000, connections=2)
+    _, rate = in_batches(stage, name, few - alone, batch=1000, connections=2)
     growth.settle(stage)
     small = _memory_mb(stage)
     _say("a queue ten times as long")

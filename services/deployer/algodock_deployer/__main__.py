@@ -15,7 +15,7 @@ def main() -> None:
     # Environments and code are read by algorithms of other uids; what is secret says its own mode.
     os.umask(0o022)
     settings = Settings()
-    serve(create_app(settings), settings)
+    serve(create_app(settings), settings, background=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ with quick_imports():
 def main() -> None:
     """Serve until told to stop."""
     settings = Settings()
-    serve(create_app(settings), settings)
+    serve(create_app(settings), settings, background=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import gc
 import sys
 from typing import TYPE_CHECKING, Final, Literal
 
+from algodock_common.scheduling import own_session, yield_to_calls
 from algodock_common.web.stopping import stopping
 
 if TYPE_CHECKING:
@@ -35,15 +36,19 @@ def serve(
     websockets: bool = False,
     proxy_headers: bool = True,
     http: type[asyncio.Protocol] | Literal["httptools"] = "httptools",
+    background: bool = False,
 ) -> None:
     """Serve ``app`` until SIGTERM or SIGINT; open requests then have eight seconds to end.
 
     Without ``proxy_headers`` the application sees the peer itself, and reads ``X-Forwarded-*`` as it sees fit.
-    ``http`` is the protocol that serves a connection.
+    ``http`` is the protocol that serves a connection. What serves in the ``background`` yields to the calls of others.
     """
     import uvicorn  # late: tests and tools that build the application do not serve it
 
     gc.set_threshold(COLLECT_AFTER)
+    own_session()
+    if background:
+        yield_to_calls()
 
     class Server(uvicorn.Server):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import structlog
 
+from algodock_common.scheduling import as_usual
 from algodock_deployer.clients.files import write_whole
 from algodock_deployer.clients.processes import Seen
 from algodock_deployer.clients.tools import PATH
@@ -134,6 +135,7 @@ class KeptProcess:
                 stderr=stderr,
                 start_new_session=True,
             )
+        as_usual(child.pid)
         self._child = child
         self._state, self.detail, self._began = "RUNNING", "", time.monotonic()
         self._note(child.pid)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import structlog
 
+from algodock_common.scheduling import as_usual
 from algodock_deployer.clients.files import tail, write_whole
 from algodock_deployer.clients.processes import DriverUnavailable, Seen
 from algodock_deployer.clients.tools import PATH
@@ -188,6 +189,7 @@ class SupervisorDriver:
                 cwd=self.folder, env=environment, stdin=asyncio.subprocess.DEVNULL,
                 stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
+        as_usual(process.pid)
         try:
             async with asyncio.timeout(START_WAIT_S):
                 code = await process.wait()

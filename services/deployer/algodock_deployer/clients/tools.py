@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from algodock_common.scheduling import yield_to_others
 from algodock_deployer.clients.files import size_of
-from algodock_deployer.clients.priority import yield_to_others
 from algodock_deployer.domain.errors import StepFailed
 from algodock_deployer.domain.programs import HANDED_OVER, PATH, handed_over
 

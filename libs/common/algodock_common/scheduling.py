@@ -1,0 +1,71 @@
+"""Who waits when there are more programs than cores: calls first, what can wait after them; sched(7)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Final
+
+__all__ = ["BACKGROUND_NICE", "BUILD_NICE", "as_usual", "own_session", "yield_to_calls", "yield_to_others"]
+
+BACKGROUND_NICE: Final = 5
+"""Of services that nobody's call goes through: a third of what the gateway gets, where both want a core."""
+BUILD_NICE: Final = 10
+
+
+def own_session() -> None:
+    """Let the kernel schedule this process apart from the others of its supervisord.
+
+    Where it groups sessions for that (``sched_autogroup_enabled``), one session's processes share one share, and a
+    call waits in the gateway for a deploy beside it. A process that no supervisord started stays in its session, so
+    that the terminal's Ctrl-C reaches it.
+    """
+    if "SUPERVISOR_ENABLED" not in os.environ or os.getsid(0) == os.getpid():
+        return
+    with contextlib.suppress(OSError):
+        # Who leads a group cannot lead a new session: supervisord made it one, and it is again afterwards.
+        os.setpgid(0, os.getpgid(os.getppid()))
+        os.setsid()
+
+
+def yield_to_calls() -> None:
+    """Lower the priority of this process, which does what can wait: see ``yield_to_others``.
+
+    Nice values pass on to algorithms that it starts. Only root can raise them again (``as_usual``), so only root's
+    is lowered; a session's value does not pass on to other sessions.
+    """
+    if os.geteuid() == 0:
+        os.setpriority(os.PRIO_PROCESS, 0, max(BACKGROUND_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
+    if os.getsid(0) == os.getpid():
+        _nice_session(os.getpid(), BACKGROUND_NICE)
+
+
+def yield_to_others(leader: int, nice: int = BUILD_NICE) -> None:
+    """Lower the priority of a process that leads a session and a group of its own, and of all that it starts.
+
+    Where the kernel groups sessions for its scheduler, nice values count within a session only, so the session's own
+    is lowered, too. Best effort: at a usual priority a build is still a build.
+
+    Args:
+        leader: the process's id.
+        nice: 1 to 19.
+    """
+    with contextlib.suppress(OSError):  # it has ended already
+        os.setpriority(os.PRIO_PGRP, leader, max(nice, os.getpriority(os.PRIO_PROCESS, leader)))
+    _nice_session(leader, nice)
+
+
+def as_usual(leader: int) -> None:
+    """Take back what a program that leads a group inherited from a process that yields to calls.
+
+    Args:
+        leader: the process's id.
+    """
+    with contextlib.suppress(OSError):  # it has ended already, or nothing was lowered because this is not root
+        os.setpriority(os.PRIO_PGRP, leader, 0)
+
+
+def _nice_session(leader: int, nice: int) -> None:
+    with contextlib.suppress(OSError):  # a kernel without it, or a container that does not let it be written
+        Path(f"/proc/{leader}/autogroup").write_text(str(nice), encoding="ascii")
