@@ -132,37 +132,29 @@ class Echo:
     def steps_ms(self, pushes: int) -> dict[str, float]:
         """Return the median milliseconds of each step of the last ``pushes`` releases."""
         times: dict[str, list[float]] = defaultdict(list)
-        for steps in self._steps(pushes):
-            for name, begun, ended in steps:
+        for release in self._releases()[:pushes]:
+            for name, begun, ended in _steps(release):
                 times[name].append((ended - begun) * 1000)
         return {name: round(statistics.median(took), 1) for name, took in times.items()}
 
     def parts_ms(self, pushes: list[Push]) -> dict[str, float]:
         """Return the median milliseconds of each part of the last pushes, which follow each other without a gap.
 
-        ``push``: git, the bundle and the event, until the release's first step; then each step with what passes until
-        the next one; ``route``: from the end of the last step until the gateway sends a call there.
+        ``push``: git, the bundle and the event, until there is a release; ``queue``: until its first step; then each
+        step with what passes until the next one; ``route``: from the end of the last step until the gateway sends a
+        call there.
         """
         parts: dict[str, list[float]] = defaultdict(list)
-        for push, steps in zip(reversed(pushes), self._steps(len(pushes)), strict=True):
-            parts["push"].append(steps[0][1] - push.began)
+        for push, release in zip(reversed(pushes), self._releases()[: len(pushes)], strict=True):
+            made, steps = _instant(release["created_at"]), _steps(release)
+            parts["push"].append(made - push.began)
+            parts["queue"].append(steps[0][1] - made)
             for (name, begun, _), (_, following, _) in pairwise(steps):
                 parts[name].append(following - begun)
             name, begun, ended = steps[-1]
             parts[name].append(ended - begun)
             parts["route"].append(push.answered - ended)
         return {name: round(statistics.median(took) * 1000, 1) for name, took in parts.items()}
-
-    def _steps(self, pushes: int) -> list[list[tuple[str, float, float]]]:
-        """Return the steps of the last releases, the newest first: name, begin and end in seconds since the epoch."""
-        return [
-            [
-                (step["name"], *(datetime.fromisoformat(step[key]).timestamp() for key in ("started_at", "ended_at")))
-                for step in release["steps"]
-                if step.get("ended_at")
-            ]
-            for release in self._releases()[:pushes]
-        ]
 
     @property
     def path(self) -> str:
@@ -186,3 +178,16 @@ class Echo:
 
     def _git(self, *arguments: str) -> None:
         subprocess.run([*_GIT, *arguments], cwd=self._folder, check=True, capture_output=True)
+
+
+def _steps(release: dict[str, Any]) -> list[tuple[str, float, float]]:
+    """Return the steps of a release that have ended: name, begin and end in seconds since the epoch."""
+    return [
+        (step["name"], _instant(step["started_at"]), _instant(step["ended_at"]))
+        for step in release["steps"]
+        if step.get("ended_at")
+    ]
+
+
+def _instant(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()

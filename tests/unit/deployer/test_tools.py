@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from algodock_deployer.clients.priority import BUILD_NICE
+from algodock_common.scheduling import BUILD_NICE
 from algodock_deployer.clients.sandbox import Sandbox
 from algodock_deployer.clients.tools import BuildLog, Tool, build_environment, run_tool
 from algodock_deployer.domain.errors import StepFailed

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
+import structlog
 from redis.exceptions import RedisError
 
 from algodock_common.errors import Unavailable
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 __all__ = ["RedisRouters", "RedisSeat", "RouterState", "Routers", "Seat"]
+
+log = structlog.get_logger()
 
 PATTERN = f"{ROUTER_KEY}*"
 SEAT_S = 10
@@ -112,6 +115,7 @@ class RedisRouters:
         self._redis = redis
         self._settle_s = settle_s
         self._away_at = float("-inf")
+        self._known = True
 
     async def look(self) -> Sequence[RouterState]:
         """Return every router whose key has not expired.
@@ -119,6 +123,17 @@ class RedisRouters:
         Raises:
             Unavailable: Redis does not answer, or may not have heard of every router yet.
         """
+        try:
+            routers = await self._look()
+        except Unavailable as error:
+            if self._known:  # said once: whoever waits looks many times a second
+                log.info("routers_unknown", error=error.detail)
+            self._known = False
+            raise
+        self._known = True
+        return routers
+
+    async def _look(self) -> Sequence[RouterState]:
         clock = asyncio.get_running_loop()
         try:
             keys = [key async for key in self._redis.scan_iter(match=PATTERN, count=100)]

@@ -92,8 +92,7 @@ async def _let_go(context: Context, instance: Instance, bound_s: float) -> None:
         hurried = context.drains.hurried(instance.id)  # its open calls are tried again elsewhere
         try:
             routers = await context.routers.look()
-        except AlgoDockError as error:
-            log.info("routers_unknown", error=error.detail)
+        except AlgoDockError:
             if hurried and waited > context.tuning.routers_wait_s:
                 return
         else:

@@ -1,0 +1,67 @@
+"""What can wait yields to calls, and what it starts does not inherit that."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from algodock_common.scheduling import BACKGROUND_NICE, BUILD_NICE, as_usual
+
+AUTOGROUP = Path("/proc/self/autogroup")
+SESSION = (
+    "import os; from algodock_common.scheduling import *; own_session();"
+    "print(os.getsid(0) == os.getpid(), os.getpgrp() == os.getpid())"
+)
+PRIORITY = (
+    "import os, pathlib; from algodock_common.scheduling import *; own_session(); yield_to_calls();"
+    "own = pathlib.Path('/proc/self/autogroup');"
+    "print(os.getpriority(os.PRIO_PROCESS, 0), own.read_text().split()[-1] if own.exists() else 'none')"
+)
+
+
+def _run(code: str, **environment: str) -> list[str]:
+    """Run ``code`` as supervisord runs its programs: the leader of a group in the session of its parent."""
+    clean = {name: value for name, value in os.environ.items() if name != "SUPERVISOR_ENABLED"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env=clean | environment,
+        process_group=0,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return ended.stdout.split()
+
+
+def test_a_program_of_supervisord_is_scheduled_apart_and_still_leads_its_group() -> None:
+    assert _run(SESSION, SUPERVISOR_ENABLED="1") == ["True", "True"]
+
+
+def test_a_program_of_a_terminal_stays_in_its_session() -> None:
+    assert _run(SESSION) == ["False", "True"]
+
+
+def test_a_service_in_the_background_yields_to_calls() -> None:
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    wanted = max(BACKGROUND_NICE, ours) if os.geteuid() == 0 else ours
+    told = str(BACKGROUND_NICE) if AUTOGROUP.exists() else "none"
+    assert _run(PRIORITY, SUPERVISOR_ENABLED="1") == [str(wanted), told]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may raise a priority, and only root's services lower theirs")
+def test_what_such_a_service_starts_does_not_yield() -> None:
+    with subprocess.Popen(["/bin/sleep", "60"], start_new_session=True, stdout=subprocess.DEVNULL) as program:
+        try:
+            os.setpriority(os.PRIO_PGRP, program.pid, BUILD_NICE)
+            as_usual(program.pid)
+            assert os.getpriority(os.PRIO_PROCESS, program.pid) == 0
+        finally:
+            program.kill()
+
+
+def test_a_program_that_has_ended_is_no_error() -> None:
+    with subprocess.Popen(["/bin/true"], start_new_session=True) as program:
+        program.wait()
+    as_usual(program.pid)
