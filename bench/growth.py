@@ -6,14 +6,14 @@ import asyncio
 import json
 import pathlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import psutil
 
 if TYPE_CHECKING:
     from stage import Platform
 
-__all__ = ["cpu_s", "database_url", "fill", "settle", "unstored"]
+__all__ = ["Owed", "cpu_s", "database_url", "fill", "settle"]
 
 _FILL = """
 INSERT INTO tasks (id, owner, algorithm, state, priority, attempt, max_attempts, expires_at, idempotency_key,
@@ -56,10 +56,32 @@ async def _fill(url: str, rows: int) -> None:
         await connection.close()
 
 
-def unstored(url: str) -> int:
-    """Return how many results are still on their way to the object store."""
-    query = "SELECT count(*) FROM tasks WHERE result_key IS NOT NULL AND result_stored_at IS NULL"
-    return round(asyncio.run(_number(url, query)))
+class Owed:
+    """Counts results that are still on their way to the object store, over one connection: each costs PostgreSQL."""
+
+    _QUERY = "SELECT count(*) FROM tasks WHERE result_key IS NOT NULL AND result_stored_at IS NULL"
+
+    def __init__(self, url: str) -> None:
+        """Connect to the runner's tables."""
+        import asyncpg
+
+        self._loop = asyncio.new_event_loop()
+        self._connection = self._loop.run_until_complete(
+            asyncpg.connect(url, server_settings={"search_path": "runner"})
+        )
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Disconnect."""
+        self._loop.run_until_complete(self._connection.close())
+        self._loop.close()
+
+    def count(self) -> int:
+        """Return how many there are now."""
+        return int(self._loop.run_until_complete(self._connection.fetchval(self._QUERY)))
 
 
 def longest_behind_s(url: str, newest: int) -> float:

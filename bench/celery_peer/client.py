@@ -11,7 +11,7 @@ import redis
 from noop_app import noop
 
 WARM_UP = 50
-LOOK_EVERY_S = 0.02
+LOOK_EVERY_S = 0.1
 LONGEST_S = 180.0
 BATCH = 1000
 

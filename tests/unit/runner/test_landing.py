@@ -15,7 +15,7 @@ def test_it_follows_the_store() -> None:
     landed(landing, rate=800, seconds=10)
     assert abs(landing.may_wait - 800 * IN_TIME_S) < 50
     landing.pause()
-    landed(landing, rate=50, seconds=30, begins=200)
+    landed(landing, rate=50, seconds=60, begins=200)
     assert abs(landing.may_wait - 50 * IN_TIME_S) < 20
 
 

@@ -36,6 +36,11 @@ class Following:
         self._tasks = tasks
         self._moves = moves
 
+    @property
+    def tasks_are_watched(self) -> bool:
+        """Return whether anybody waits for a task's end, or watches one."""
+        return bool(len(self._tasks) or len(self._moves))
+
     async def release_changed(self, event: Event[ReleaseChanged]) -> None:
         """Keep the version, end the operations that it ends, wake who waits for it."""
         release = event.data
@@ -54,7 +59,7 @@ class Following:
 
     def task_told(self, payload: bytes) -> None:
         """Answer the long polls of a task with the signal of its end: it is the task as the runner shows it."""
-        if len(self._tasks) or len(self._moves):
+        if self.tasks_are_watched:
             task = from_json(payload)
             self._tasks.wake(task["id"], task)
             self._moves.wake(task["id"], task)

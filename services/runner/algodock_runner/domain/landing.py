@@ -4,11 +4,11 @@ from __future__ import annotations
 
 __all__ = ["Landing"]
 
-IN_TIME_S = 7.0
+IN_TIME_S = 6.0
 """Objects are promised within 10 s of their results; the rest is for a store that is slower now than it was."""
-FIRST_GUESS = 200.0
+FIRST_GUESS = 250.0
 WINDOW_S = 0.5
-FALLS_BY = 0.15
+FALLS_BY = 0.05
 """A window below the rate tells more of what else the machine does than of the store: once such a store is all that
 anybody waits for, it has the machine for itself."""
 FEWEST = 32

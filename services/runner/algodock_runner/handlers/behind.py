@@ -38,12 +38,13 @@ __all__ = ["Behind"]
 log = structlog.get_logger()
 
 WRITERS = 16
-WRITERS_BESIDE = 2
-"""So many go on while many tasks run; the others let tasks go first, until the backlog is nearly full."""
+WRITERS_BESIDE = 1
+"""So many go on while many tasks run; the others let tasks go first, until the backlog is full."""
 MANY_TASKS = 16
-TASKS_FIRST_S = 5.0
+TASKS_FIRST_S = 6.0
 CALM_AFTER_S = 0.25
-NEARLY_FULL = 0.75
+ROOM_AGAIN = 0.9
+"""The part of a full backlog at which tasks go first again."""
 LONGEST_WAIT_S = 2.0
 NOTE_EVERY_S = 0.1
 NOTED_AT_ONCE = 500
@@ -129,10 +130,10 @@ class Behind:
         return min(self._limits.behind_backlog, self._landing.may_wait)
 
     def _consider(self) -> None:
-        if self._many_tasks and len(self._held) < NEARLY_FULL * self._most:
-            self._unhindered.clear()
-        else:
+        if not self._many_tasks or len(self._held) >= self._most:
             self._unhindered.set()
+        elif len(self._held) < ROOM_AGAIN * self._most:
+            self._unhindered.clear()
 
     async def start(self) -> None:
         """Begin to write."""

@@ -27,6 +27,8 @@ __all__ = ["Ledger"]
 log = structlog.get_logger()
 
 BATCH = 500
+GATHER_S = 0.005
+"""While outcomes come together, so long is waited for more of them: a commit costs as much as ten tasks in one."""
 RETRY = RetryPolicy(first_wait_s=0.1, longest_wait_s=1.0)
 
 WRITTEN = Counter("algodock_attempts_total", "Attempts by what became of them", ["outcome"])
@@ -71,12 +73,16 @@ class Ledger:
         await done
 
     async def _run(self) -> None:
+        together = False
         while True:
             await self._more.wait()
+            if together:
+                await asyncio.sleep(GATHER_S)
             batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
             if not self._waiting:
                 self._more.clear()
             batch = [(outcome, done) for outcome, done in batch if not done.cancelled()]
+            together = len(batch) > 1
             await self._write_batch(batch)
 
     async def _write_batch(self, batch: list[tuple[Outcome, asyncio.Future[None]]]) -> None:
