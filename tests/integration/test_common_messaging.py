@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -198,6 +198,40 @@ async def test_a_forged_message_on_an_internal_topic_is_not_handled(
         assert letter.data.error_type == "ForgedMessage"
         await handled.wait_for(lambda event: event.data.algorithm == real)
     assert forged not in [event.data.algorithm for event in handled.events]
+
+
+async def test_a_broadcast_is_taken_whole_and_let_go_while_nothing_is_wanted(
+    kafka_settings: KafkaSettings, secrets: SecretSettings
+) -> None:
+    seen, asked = Seen(), asyncio.Event()
+    wants = False
+
+    def wanted() -> bool:
+        asked.set()
+        return wants
+
+    tag = uuid4().hex
+    sender, receiver = Bus(kafka_settings, secrets, service="worker"), Bus(kafka_settings, secrets, service="gateway")
+    receiver.subscribe(TaskFinished, seen, wanted=wanted, retry=QUICK)
+
+    def finished(number: int) -> Event[TaskFinished]:
+        task = TaskFinished(
+            id=UUID(int=number), state="succeeded", algorithm="echo", attempt=1, finished_at=datetime.now(UTC),
+            metadata={"tag": tag},
+        )  # fmt: skip
+        return Event.of(task, source="/worker")
+
+    async with running(sender, receiver):
+        async with asyncio.timeout(120):
+            while not asked.is_set():  # until the broker has given the receiver its place at the end
+                await sender.publish(finished(0))
+                await asyncio.sleep(0.1)
+        assert not seen.events
+        wants = True
+        await sender.publish_many([finished(number) for number in range(1, 101)])
+        await seen.wait_for(lambda _: len([one for one in seen.events if one.data.id.int]) >= 100)
+    numbers = [one.data.id.int for one in seen.events if one.data.metadata.get("tag") == tag and one.data.id.int]
+    assert sorted(numbers) == list(range(1, 101))
 
 
 def test_a_service_cannot_subscribe_to_what_the_flow_table_does_not_give_it(

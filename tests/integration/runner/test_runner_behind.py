@@ -116,10 +116,9 @@ async def test_the_backlog_is_bounded_by_bytes_too(platform: Platform) -> None:
     assert not one.has_room(401)
 
 
-async def test_while_many_tasks_run_most_objects_wait_a_moment_and_not_longer(
+async def test_while_many_tasks_run_objects_wait_a_moment_and_not_longer(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(behind, "WRITERS_BESIDE", 0)
     monkeypatch.setattr(behind, "TASKS_FIRST_S", 0.5)
     one = Behind(platform.db, PlainResults(platform.store), limits=platform.limits)
     await one.start()

@@ -38,9 +38,8 @@ __all__ = ["Behind"]
 log = structlog.get_logger()
 
 WRITERS = 16
-WRITERS_BESIDE = 1
-"""So many go on while many tasks run; the others let tasks go first, until the backlog is full."""
 MANY_TASKS = 16
+"""While so many run, objects let them go first: until the backlog is full, and not longer than ``TASKS_FIRST_S``."""
 TASKS_FIRST_S = 6.0
 CALM_AFTER_S = 0.25
 ROOM_AGAIN = 0.9
@@ -137,10 +136,7 @@ class Behind:
 
     async def start(self) -> None:
         """Begin to write."""
-        self._writers = [
-            asyncio.create_task(self._keep_writing(patient=number >= WRITERS_BESIDE), name="behind-write")
-            for number in range(WRITERS)
-        ]
+        self._writers = [asyncio.create_task(self._keep_writing(), name="behind-write") for _ in range(WRITERS)]
         self._loops = [
             asyncio.create_task(self._keep_noting(), name="behind-note"),
             asyncio.create_task(self._keep_sweeping(), name="behind-sweep"),
@@ -180,11 +176,11 @@ class Behind:
     async def _put(self, one: Unstored) -> None:
         await self._store.put(one.key, Answer(one.content_type, one.data, None, len(one.data)))
 
-    async def _keep_writing(self, *, patient: bool) -> None:
+    async def _keep_writing(self) -> None:
         while True:
             one = await self._queue.get()
             left_s = self._held[one.task_id] + TASKS_FIRST_S - time.monotonic()
-            if patient and left_s > 0 and not self._unhindered.is_set():
+            if left_s > 0 and not self._unhindered.is_set():
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(left_s):
                         await self._unhindered.wait()
