@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
@@ -96,9 +97,9 @@ class Bus:
     ) -> None:
         """Have ``handler(event)`` called for every ``event``, before ``start``.
 
-        With ``with_headers`` it is called as ``handler(event, headers)``. What is broadcast while nothing is
-        ``wanted`` is let go unread. The message is acknowledged
-        when it returned. Errors that may pass are retried as ``retry`` says; the others, and forged or
+        With ``with_headers`` it is called as ``handler(event, headers)``. Of a flood of broadcasts, what comes while
+        nothing is ``wanted`` is let go unread; what comes alone is handled, and traced. The message is acknowledged
+        when the handler returned. Errors that may pass are retried as ``retry`` says; the others, and forged or
         unreadable messages, go to the dead letters with the reason.
 
         Raises:
@@ -143,13 +144,12 @@ class Bus:
                 await intake.take(message.raw_message)
                 await self._acknowledge(message, step.topic)
                 return
-            records = [message.raw_message]
-            while records:  # FastStream hands over one at a time, which costs more than most of them
-                for record in records:
+            await intake.take(message.raw_message)
+            # FastStream hands over one at a time, which costs more than most of them: the others are taken here.
+            while subscriber.consumer and (fetched := await subscriber.consumer.getmany(timeout_ms=0)):
+                for record in chain.from_iterable(fetched.values()):
                     if wanted is None or wanted():
                         await intake.take(record)
-                fetched = await subscriber.consumer.getmany(timeout_ms=0) if subscriber.consumer else {}
-                records = [record for partition in fetched.values() for record in partition]
 
         subscriber(take)
         pace = self._fast_pace if step.fast else self._pace
