@@ -20,7 +20,7 @@ __all__ = ["subscribe"]
 def subscribe(bus: Bus, signals: Signals, following: Following, capacity: Capacity) -> None:
     """Take everything else that the flow table gives to the gateway."""
     bus.subscribe(ReleaseChanged, following.release_changed)
-    bus.subscribe(TaskFinished, following.task_finished, wanted=lambda: following.tasks_are_watched)
+    bus.subscribe(TaskFinished, following.task_finished, wanted=following.tasks_are_watched)
     signals.subscribe(TASK_FINISHED, following.task_told)
     signals.subscribe(TASK_MOVED, following.task_moved)
     signals.subscribe(SLOTS_MOVED, capacity.told)

@@ -140,11 +140,10 @@ class Bus:
                 self._pace.seen()
             if step.fast:
                 self._fast_pace.seen()
+            await intake.take(message.raw_message)
             if not broadcast:
-                await intake.take(message.raw_message)
                 await self._acknowledge(message, step.topic)
                 return
-            await intake.take(message.raw_message)
             # FastStream hands over one at a time, which costs more than most of them: the others are taken here.
             while subscriber.consumer and (fetched := await subscriber.consumer.getmany(timeout_ms=0)):
                 for record in chain.from_iterable(fetched.values()):

@@ -36,7 +36,6 @@ class Following:
         self._tasks = tasks
         self._moves = moves
 
-    @property
     def tasks_are_watched(self) -> bool:
         """Return whether anybody waits for a task's end, or watches one."""
         return bool(len(self._tasks) or len(self._moves))
@@ -59,7 +58,7 @@ class Following:
 
     def task_told(self, payload: bytes) -> None:
         """Answer the long polls of a task with the signal of its end: it is the task as the runner shows it."""
-        if self.tasks_are_watched:
+        if self.tasks_are_watched():
             task = from_json(payload)
             self._tasks.wake(task["id"], task)
             self._moves.wake(task["id"], task)
