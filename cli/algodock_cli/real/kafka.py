@@ -58,7 +58,8 @@ class ApacheKafka:
         if (log / "meta.properties").exists():
             return
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", str(self._properties)]
+        # One word with "=": an id in 64 begins with a dash, which the tool would take for an option.
+        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "--config", str(self._properties)]
         done = subprocess.run(
             [str(self._java), "-Xmx256m", "-cp", self._classes, *tool],
             capture_output=True,
