@@ -17,6 +17,7 @@ from typing import TypeVar
 import psutil
 import pytest
 
+from algodock_common.scheduling import BACKGROUND_NICE
 from algodock_deployer.clients.docker import DockerDriver
 from algodock_deployer.clients.docker_engine import Engine
 from algodock_deployer.clients.drivers import ChosenDrivers
@@ -240,6 +241,26 @@ async def test_what_was_paused_is_so_for_the_next_deployer(make: Maker) -> None:
     assert seen.state == "STOPPED"
     await second.resume(one.program)
     assert (await running(second, one.program)).alive
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may raise a priority, and only root's services lower theirs")
+@pytest.mark.parametrize("make", ["supervisor", "local"], indirect=True)
+async def test_what_a_deployer_that_yields_to_calls_starts_does_not_yield(make: Maker) -> None:
+    """The other kinds' programs are started by who is no child of the deployer, and inherit nothing of it."""
+    ours, one = os.getpriority(os.PRIO_PROCESS, 0), make.spec(1)
+    os.setpriority(os.PRIO_PROCESS, 0, max(BACKGROUND_NICE, ours))
+    try:
+        driver = make()
+        await driver.ensure()
+        await driver.start(one)
+        first = await running(driver, one.program)
+        assert os.getpriority(os.PRIO_PROCESS, first.pid) == 0
+        await driver.pause(one.program)
+        await driver.resume(one.program)
+        again = await running(driver, one.program)
+        assert os.getpriority(os.PRIO_PROCESS, again.pid) == 0, "nor when it is started again"
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, ours)
 
 
 async def test_a_killed_program_comes_back(driver: ProcessDriver, make: Maker) -> None:

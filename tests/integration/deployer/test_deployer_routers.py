@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from algodock_common.errors import Unavailable
 from algodock_common.routing import ROUTER_KEY
@@ -75,3 +76,27 @@ async def test_what_a_redis_says_that_was_out_of_reach_counts_when_every_router_
     with pytest.raises(Unavailable, match="has written again"):
         await routers.look()
     assert await known(routers) == []
+
+
+async def test_that_nobody_knows_the_routers_is_logged_once_for_each_outage(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for a drain looks many times a second: a line for each would be all there is in the log."""
+    routers = RedisRouters(redis, settle_s=SETTLE_S)
+    await known(routers)
+
+    async def away(*_: object) -> object:
+        raise ConnectionResetError
+
+    for outage in (1, 2):
+        with capture_logs() as said:
+            with monkeypatch.context() as patched:
+                patched.setattr(redis, "eval", away)
+                for _ in range(5):
+                    with pytest.raises(Unavailable):
+                        await routers.look()
+            with pytest.raises(Unavailable, match="has written again"):
+                await routers.look()
+            await known(routers)
+        lines = [one for one in said if one["event"] == "routers_unknown"]
+        assert [line["error"] for line in lines] == ["Redis does not answer: ConnectionResetError()"], outage
