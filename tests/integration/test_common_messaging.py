@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
@@ -362,6 +362,39 @@ async def test_what_a_crash_left_in_the_outbox_is_swept_up(
         await emptied(crashed)
         await database.stop()
     await crashed.stop()
+
+
+class Refusing:
+    """A broker that confirms nothing for so many tries."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+        self.tries: list[list[str]] = []
+
+    def when_lost(self, act: Callable[[], Awaitable[None]]) -> None:
+        """It loses nothing."""
+
+    async def publish_many(self, events: Sequence[Event[Any]]) -> list[Unavailable | None]:
+        self.tries.append([event.id for event in events])
+        refused = len(self.tries) <= self.refusals
+        return [Unavailable("the broker is away") if refused else None for _ in events]
+
+
+async def test_what_the_broker_does_not_confirm_stays_in_the_outbox_until_it_does(
+    database_settings: DatabaseSettings, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A switch, for example, is committed while the broker is away: its event is as late as that, and not lost."""
+    outboxes = import_module("algodock_common.database.outbox")  # the package's name for it is the table
+    monkeypatch.setattr(outboxes, "SWEEP_INTERVAL_S", 0.1)
+    monkeypatch.setattr(outboxes, "SWEEP_AFTER_S", 0.1)
+    bus = Refusing(3)  # the first is the publishing after the commit, the others are the relay's
+    database = Database(database_settings, schema=schema, source="/gateway", bus=cast("Bus", bus))
+    await database.start()
+    async with database.transaction() as tx:
+        sent = tx.emit(changed("waits"))
+    await emptied(database)
+    await database.stop()
+    assert bus.tries[:4] == [[sent.id]] * 4
 
 
 async def test_an_older_event_of_the_same_subject_is_not_accepted_and_a_rolled_back_one_is_not_noted(

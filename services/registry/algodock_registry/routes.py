@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from starlette.responses import Response
 
 from algodock_common.events import InstanceChanged, InstanceState, Limits
@@ -186,13 +186,19 @@ class RoutesAnswer(BaseModel):
         return cls(epoch=epoch, instances=[one.as_event() for one in instances])
 
 
+_Word = Annotated[str, Field(max_length=64, pattern=r"\A[^\x00]*\z")]
+
+
 class BeatBody(BaseModel):
-    """What an instance says of itself; all of it may be left out."""
+    """What an instance says of itself; all of it may be left out.
+
+    What the database keeps in no row is refused here: beats are written together, and one would hold up all.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
-    status: str = Field(default="", max_length=64)
-    metrics: dict[Annotated[str, Field(max_length=64)], float] = Field(default_factory=dict, max_length=32)
+    status: _Word = ""
+    metrics: dict[_Word, FiniteFloat] = Field(default_factory=dict, max_length=32)
 
 
 def make_router(context: handlers.Context, beats: handlers.BeatBook) -> APIRouter:

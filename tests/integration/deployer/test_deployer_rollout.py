@@ -158,6 +158,15 @@ BAD_SOURCES = {
         r"probe: the program listens on 127\.0\.0\.1:\d+, not on 127\.0\.0\.1:\d+",
     ),
     "unknown-key": ({"algodock.yaml": "colour: red\n", "main.py": "app = 1"}, r"detect: .*colour: unknown key"),
+    "zero-byte": (
+        {"algodock.yaml": 'command: [python, main.py, "a\\0b"]\n', "main.py": "print(1)"},
+        r"detect: command\.2: it holds a zero byte",
+    ),
+    "zero-byte-in-a-build": (
+        {"algodock.yaml": "build: printf 'went\\0wrong' >&2; exit 7\n", "main.py": "print(1)"},
+        "(?s)build-command: build failed .*went\ufffdwrong",
+    ),
+    "zero-byte-in-last-words": ({"main.py": "raise SystemExit('no\\0way')"}, "probe: the program exited.*no\ufffdway"),
     "docker": ({"Dockerfile": "FROM scratch\n"}, r"detect: .*needs the docker driver"),
     "openai": ({"algodock.yaml": "runtime: openai\n"}, r"detect: .*needs `openai:"),
     "build-fails": (

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 LEAVES = """
 import os, threading
-threading.Timer(1.5, lambda: os._exit(7)).start()
+def leave():
+    os.write(2, b"ValueError: zero\\0byte\\n")
+    os._exit(7)
+threading.Timer(1.5, leave).start()
 """
-"""A program that is healthy for a moment, and then never stays up."""
+"""A program that is healthy for a moment, and then never stays up; no database keeps its last words as they are."""
 
 DEAF = """
 import os, threading, time
@@ -58,6 +61,7 @@ async def test_a_release_that_does_not_stay_up_gives_the_traffic_back(deployer: 
 
     bad = await withdrawn(deployer, "crashes", bad)
     assert "exits in a row, the last one because it exited" in bad.reason
+    assert "ValueError: zero\ufffdbyte" in bad.reason
     assert bad.state in {"draining", "kept"}
     assert (await deployer.answer("crashes"))["version"] == "one"
     view = await deployer.service("crashes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -122,6 +123,11 @@ async def test_an_instances_token_opens_its_heartbeat_and_nothing_else(http: htt
         assert (await instance.post("/heartbeat")).status_code == 204
         assert (await instance.post("/heartbeat", json={"status": "ok", "metrics": {"load": 0.5}})).status_code == 204
         assert (await instance.post("/heartbeat", json={"metrics": {"load": "much"}})).status_code == 422
+        for never_kept in (
+            {"status": "a\0b"}, {"status": "\ud800"}, {"metrics": {"a\0b": 1}}, {"metrics": {"load": float("nan")}},
+        ):  # fmt: skip
+            refused = await instance.post("/heartbeat", content=json.dumps(never_kept))
+            assert refused.status_code == 422, "beats are written together: it would hold up everybody's"
         for path in ("/internal/routes", "/internal/instances", "/discover/echo"):
             assert (await instance.get(path)).status_code == 401
         assert (await instance.delete(f"/internal/instances/{made['instance_id']}")).status_code == 401

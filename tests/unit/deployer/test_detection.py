@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from algodock_deployer.clients.bundles import FolderSource
 from algodock_deployer.domain.detection import detect
 from algodock_deployer.domain.errors import EntryNotFound, ManifestInvalid, ReleaseFailure
 from algodock_deployer.domain.plan import Interpreters, Plan
@@ -117,6 +119,43 @@ def test_an_entry_that_is_not_there_is_said_so(manifest: str, said: str) -> None
 def test_an_entry_cannot_leave_the_repository() -> None:
     with pytest.raises(ManifestInvalid, match="no path inside"):
         plan(algodock__yaml="entry: ../../etc/x.py\n")
+
+
+@pytest.mark.parametrize("manifest", ["command: [python, ../out.py]", "command: [python, OUT.py]", "entry: DOTTED:app"])
+def test_no_file_outside_the_repository_is_read(tmp_path: Path, manifest: str) -> None:
+    """What is wrong with a file is said with its line: that of another's file is nobody's to know."""
+    outside = tmp_path / "out"
+    outside.with_suffix(".py").write_text("secret = (\n")
+    (tmp_path / "code").mkdir()
+    text = manifest.replace("OUT", str(outside)).replace("DOTTED", str(outside).replace("/", "."))
+    (tmp_path / "code" / "algodock.yaml").write_text(text)
+    if manifest.startswith("command"):  # the program may find it, where its own user may read it
+        assert detect(FolderSource(tmp_path / "code")).kind == "command"
+    else:
+        with pytest.raises(EntryNotFound, match="there is no"):
+            detect(FolderSource(tmp_path / "code"))
+    with pytest.raises(FileNotFoundError):
+        FolderSource(tmp_path / "code").read("../out.py")
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"algodock.yaml": 'command: [python, "a\\0b"]'}, "command.1: it holds a zero byte"),
+        ({"algodock.yaml": 'command: [python, "\\ud800.py"]'}, "command.1: it holds a zero byte or half a character"),
+        ({"algodock.yaml": 'health: "/a\\0b"', "main.py": "app = 1"}, "health: it holds"),
+        ({"package.json": '{"scripts": {"start": "node a\\u0000b"}}'}, "target: it holds"),
+        ({"requirements.txt": "a\0b\n", "main.py": "app = 1"}, "requirements.0: it holds"),
+    ],
+)
+def test_what_no_command_and_no_path_can_hold_is_refused(files: dict[str, str], said: str) -> None:
+    with pytest.raises(ManifestInvalid, match=said):
+        detect(MemorySource(files))
+
+
+def test_a_word_that_is_too_long_for_a_path_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "algodock.yaml").write_text(f"command: [python, {'x' * 5000}.py]")
+    assert detect(FolderSource(tmp_path)).kind == "command"
 
 
 def test_nothing_recognisable_lists_what_was_looked_for_and_found() -> None:

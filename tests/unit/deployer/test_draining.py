@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from algodock_common.errors import Unavailable
+from algodock_deployer.clients.registry import Route
 from algodock_deployer.clients.routers import RouterState
 from algodock_deployer.handlers import draining
 from algodock_deployer.handlers.context import DrainBoard, Tuning
@@ -31,13 +33,27 @@ class Script:
         return said
 
 
+class Registry:
+    """Says one thing of its routes after the other, and the last one for ever."""
+
+    def __init__(self, *answers: Sequence[Route] | Unavailable) -> None:
+        self.left = list(answers)
+
+    async def routes(self) -> tuple[int, Sequence[Route]]:
+        said = self.left.pop(0) if len(self.left) > 1 else self.left[0]
+        if isinstance(said, Unavailable):
+            raise said
+        return 9, said
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draining, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(draining, "ASK_REGISTRY_AFTER_S", 0.01)
 
 
-def context(routers: Script) -> Any:
-    return SimpleNamespace(drains=DrainBoard(), routers=routers, tuning=Tuning(routers_wait_s=0.0))
+def context(routers: Script, registry: Registry | None = None) -> Any:
+    return SimpleNamespace(drains=DrainBoard(), routers=routers, registry=registry, tuning=Tuning(routers_wait_s=0.0))
 
 
 async def test_an_instance_with_open_calls_is_not_ended_because_nobody_can_say_so_for_a_while() -> None:
@@ -59,3 +75,21 @@ async def test_whose_calls_nobody_waits_for_ends_without_the_routers_word() -> N
     where.drains.hurry(instance.id)
     await _let_go(where, instance, 600)
     assert routers.left != [[]]
+
+
+async def test_a_broker_that_is_away_leaves_a_drain_to_the_registrys_own_word() -> None:
+    """Since when the instance drains is an event; while none comes, the registry is asked, until it knows itself."""
+    instance = cast("Any", SimpleNamespace(id=uuid4(), epoch=None))
+    serving, drains = (Route(instance.id, None, state, 7) for state in ("ready", "draining"))
+    registry = Registry(Unavailable("the registry is away"), [serving], [drains])
+    behind, there = RouterState("gateway", 6), RouterState("gateway", 7)
+    routers = Script([behind], [there])
+    async with asyncio.timeout(60):
+        await _let_go(context(routers, registry), instance, 600)
+    assert (registry.left, routers.left) == ([[drains]], [[there]])
+
+
+async def test_an_instance_that_the_registry_has_forgotten_is_waited_for_by_nobody() -> None:
+    instance = cast("Any", SimpleNamespace(id=uuid4(), epoch=None))
+    async with asyncio.timeout(60):
+        await _let_go(context(Script([RouterState("gateway", 0)]), Registry([])), instance, 600)

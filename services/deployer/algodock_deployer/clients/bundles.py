@@ -118,20 +118,28 @@ def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> N
 
 
 class FolderSource:
-    """A release's unpacked source, as the domain reads it."""
+    """A release's unpacked source, as the domain reads it; what lies outside is not there whatever path leads there."""
 
     def __init__(self, folder: Path) -> None:
         """Read below ``folder``."""
-        self._folder = folder
+        self._folder = folder.resolve()
 
     def has(self, path: str) -> bool:
-        """Return whether ``path`` is a file."""
-        return (self._folder / path).is_file()
+        """Return whether ``path`` is a file of the release."""
+        try:
+            return self._inside(path) and (self._folder / path).is_file()
+        except (OSError, ValueError):  # too long, or nothing that a path can be
+            return False
 
     def read(self, path: str) -> bytes:
         """Return the content of ``path``; FileNotFoundError when there is none."""
+        if not self._inside(path):
+            raise FileNotFoundError(path)
         return (self._folder / path).read_bytes()
 
     def top(self) -> list[str]:
         """Return the names in the topmost folder."""
         return sorted(entry.name for entry in self._folder.iterdir())
+
+    def _inside(self, path: str) -> bool:
+        return (self._folder / path).resolve().is_relative_to(self._folder)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import ast
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from algodock_deployer.domain.errors import EntryNotFound, ManifestInvalid
 from algodock_deployer.domain.manifest import MANIFEST, Manifest, parse_manifest, relative_path
 from algodock_deployer.domain.plan import Plan
 from algodock_deployer.domain.requirements import SDK, normalised_name, read_requirements
 from algodock_deployer.domain.source import Source, check_imports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["LOOKED_FOR", "detect"]
 
@@ -39,7 +42,20 @@ def detect(source: Source) -> Plan:
         what = "an ai_algorithm.py" if plan.kind == "sdk" else f"the ASGI application {plan.target}"
         msg = f"{MANIFEST} says protocol: grpc, but {what} speaks HTTP; name the gRPC server with command or entry"
         raise ManifestInvalid(msg)
+    for place, text in _texts(plan.model_dump(by_alias=True)):
+        if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            said = place.removeprefix("manifest.")
+            raise ManifestInvalid(f"{said}: it holds a zero byte or half a character, which no command and no path can")
     return plan
+
+
+def _texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every text of a plan and where it stands."""
+    if isinstance(value, str):
+        yield place, value
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in items:
+        yield from _texts(one, f"{place}.{key}".removeprefix("."))
 
 
 def _plan(source: Source, manifest: Manifest) -> Plan:

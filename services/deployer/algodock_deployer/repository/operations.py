@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from algodock_deployer.domain.releases import Operation
-from algodock_deployer.repository.tables import operations
+from algodock_deployer.repository.tables import operations, storable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,11 +32,12 @@ class Operations:
 
     async def add(self, command: ServiceCommand, traceparent: str | None) -> bool:
         """Keep a command; return whether it is new."""
+        words = {name: storable(one) if isinstance(one, str) else one for name, one in command.arguments.items()}
         statement = insert(operations).values(
             id=command.operation_id,
             service_id=command.algorithm_id,
             action=command.action,
-            arguments=command.arguments,
+            arguments=words,
             actor=command.actor,
             traceparent=traceparent,
         )

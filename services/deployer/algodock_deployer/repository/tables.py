@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 __all__ = [
+    "Said",
     "builds",
     "canaries",
     "claims",
@@ -16,8 +19,26 @@ __all__ = [
     "service_groups",
     "service_secrets",
     "services",
+    "storable",
     "timeline",
 ]
+
+
+def storable(text: str) -> str:
+    """Return a text that PostgreSQL can keep: a zero byte, which it stores in none, is a replacement character then."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
+class Said(sa.TypeDecorator[str]):
+    """A text that programs and tools had a part in: whatever they wrote, the row that tells of it can be written."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:  # noqa: ARG002  # SQLAlchemy's
+        """Return what is stored."""
+        return None if value is None else storable(value)
+
 
 metadata = sa.MetaData()
 _time = sa.DateTime(timezone=True)
@@ -42,7 +63,7 @@ services = sa.Table(
     sa.Column("desired", sa.Text),
     sa.Column("status", sa.Text),
     sa.Column("health", sa.Text),
-    sa.Column("message", sa.Text),
+    sa.Column("message", Said),
     sa.Column("live_release_id", sa.Uuid),
     sa.Column("instances", sa.Integer),
     sa.Column("scale_rule", JSONB(none_as_null=True)),
@@ -68,12 +89,12 @@ releases = sa.Table(
     sa.Column("algorithm", sa.Text),
     sa.Column("commit", sa.Text),
     sa.Column("ref", sa.Text),
-    sa.Column("message", sa.Text),
+    sa.Column("message", Said),
     sa.Column("pusher", sa.Text),
     sa.Column("bundle_key", sa.Text),
-    sa.Column("problem", sa.Text),
+    sa.Column("problem", Said),
     sa.Column("state", sa.Text),
-    sa.Column("reason", sa.Text),
+    sa.Column("reason", Said),
     sa.Column("steps", JSONB),
     sa.Column("plan", JSONB),
     sa.Column("environment_key", sa.Text),
@@ -130,7 +151,7 @@ instances = sa.Table(
     sa.Column("up_since", _time),
     sa.Column("hold", sa.Text),
     sa.Column("hold_until", _time),
-    sa.Column("why", sa.Text),
+    sa.Column("why", Said),
     sa.Column("created_at", _time),
 )
 
@@ -167,7 +188,7 @@ timeline = sa.Table(
     sa.Column("actor", sa.Text),
     sa.Column("release_id", sa.Uuid),
     sa.Column("commit", sa.Text),
-    sa.Column("detail", sa.Text),
+    sa.Column("detail", Said),
 )
 
 operations = sa.Table(
@@ -179,7 +200,7 @@ operations = sa.Table(
     sa.Column("arguments", JSONB),
     sa.Column("actor", sa.Text),
     sa.Column("state", sa.Text),
-    sa.Column("reason", sa.Text),
+    sa.Column("reason", Said),
     sa.Column("traceparent", sa.Text),
     sa.Column("created_at", _time),
     sa.Column("finished_at", _time),
