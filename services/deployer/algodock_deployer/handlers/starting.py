@@ -170,20 +170,32 @@ async def abandon(context: Context, instances: Sequence[Instance], *, blocked: b
     """End instances that never served: their processes, then their leases, then their rows.
 
     ``blocked`` says that others use their ports, so that these are not leased again for a while.
+
+    Raises:
+        AlgoDockError: what runs them, or the registry, stayed away; they drain from now on, so that the reconciler
+            ends them when it is back, and no program is left to run for nobody.
     """
-    for instance in instances:
-        await patiently(lambda one=instance: context.processes.stop(one.program),  # type: ignore[misc]
-                        within_s=context.tuning.patience_s)  # fmt: skip
-        failpoints.reach("deploy.ended")
-        await end_leftovers(context, instance)
-        await remove_temporary(context, instance)
-        context.folders.secrets(instance.algorithm, instance.release_id, instance.program).unlink(missing_ok=True)
-        await patiently(lambda one=instance: context.registry.release(one.id, blocked=blocked),  # type: ignore[misc]
-                        within_s=context.tuning.patience_s)  # fmt: skip
-        failpoints.reach("deploy.freed")
-        async with context.database.transaction() as tx:
-            await Instances(tx.session).remove(instance.id)
-        context.drains.forget(instance.id)
+    for number, instance in enumerate(instances):
+        try:
+            await _end(context, instance, blocked=blocked)
+        except Exception:
+            async with context.database.transaction() as tx:
+                await Instances(tx.session).set_phase([one.id for one in instances[number:]], "draining")
+            raise
+
+
+async def _end(context: Context, instance: Instance, *, blocked: bool) -> None:
+    within_s = context.tuning.patience_s
+    await patiently(lambda: context.processes.stop(instance.program), within_s=within_s)
+    failpoints.reach("deploy.ended")
+    await end_leftovers(context, instance)
+    await remove_temporary(context, instance)
+    context.folders.secrets(instance.algorithm, instance.release_id, instance.program).unlink(missing_ok=True)
+    await patiently(lambda: context.registry.release(instance.id, blocked=blocked), within_s=within_s)
+    failpoints.reach("deploy.freed")
+    async with context.database.transaction() as tx:
+        await Instances(tx.session).remove(instance.id)
+    context.drains.forget(instance.id)
 
 
 async def _lease(
