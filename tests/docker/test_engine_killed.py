@@ -12,6 +12,7 @@ import pytest
 
 from algodock_cli.stack.data_folder import project_folder
 from tests.docker.test_containers import DOCKERFILE, MANIFEST, SERVER, containers, engine, repository
+from tests.outside.calls import called
 from tests.outside.platform import Platform, eventually, running_platform
 from tests.outside.repository import Repository
 
@@ -86,15 +87,20 @@ def test_the_engine_killed_at(
     before = eventually(lambda: version(platform), 300)
     killed, armed = engine_pid(), failpoints / f"deploy.{place}"
     assert killed, "the engine that these tests were given is ours to end"
-    armed.write_text(str(killed))
-    began, pushed = time.monotonic(), f"killed-at-{place}"
-    commit = push(survivor, pushed)
-    eventually(lambda: not armed.exists(), 300)
-    eventually(lambda: engine_pid() not in {0, killed} and answers(), 300)
-    ended = eventually(lambda: state_of(platform, commit), 300, accept=lambda state: state in {"live", "failed"})
-    serves(platform, pushed if ended == "live" else before)
-    eventually(lambda: containers(platform, NAME), 300, accept=lambda found: len(found) == 1)
-    eventually(lambda: containers(platform, NAME)[0]["State"]["Running"], 300)
-    serves(platform, pushed if ended == "live" else before)
+    with called(platform, NAME) as calls:
+        armed.write_text(str(killed))
+        began, pushed = time.monotonic(), f"killed-at-{place}"
+        commit = push(survivor, pushed)
+        eventually(lambda: not armed.exists(), 300)
+        eventually(lambda: engine_pid() not in {0, killed} and answers(), 300)
+        ended = eventually(lambda: state_of(platform, commit), 300, accept=lambda state: state in {"live", "failed"})
+        serves(platform, pushed if ended == "live" else before)
+        eventually(lambda: containers(platform, NAME), 300, accept=lambda found: len(found) == 1)
+        eventually(lambda: containers(platform, NAME)[0]["State"]["Running"], 300)
+        serves(platform, pushed if ended == "live" else before)
+        whole_s = time.monotonic() - began
     with capsys.disabled():
-        sys.stdout.write(f"\nthe engine killed at {place}: {ended}, whole after {time.monotonic() - began:.1f} s\n")
+        sys.stdout.write(
+            f"\nthe engine killed at {place}: {ended}, whole after {whole_s:.1f} s, "
+            f"{len(calls.refused)} of {calls.answered} calls failed, none answered for {calls.dark_s:.1f} s\n"
+        )

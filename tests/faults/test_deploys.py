@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,6 +15,7 @@ import pytest
 
 from algodock_common.settings import SecretSettings
 from tests.faults.conftest import LONG
+from tests.outside.calls import called
 from tests.outside.platform import Platform, eventually
 from tests.outside.repository import ECHO, Repository
 from tests.outside.servers import Servers
@@ -43,8 +42,6 @@ class Service:
 
     platform: Platform
     repository: Repository
-    refused: list[str] = field(default_factory=list)
-    answered: int = 0
     serving: str = ""
     commit: str = ""
 
@@ -77,33 +74,6 @@ class Service:
             return str(release["state"])
 
         return eventually(look, 180, accept=lambda state: state in {"live", "failed"})
-
-    @contextmanager
-    def called(self) -> Iterator[None]:
-        """Call it all the while; what is not answered with success is kept, and not tried again."""
-        over = threading.Event()
-        self.refused, self.answered = [], 0
-
-        def call() -> None:
-            with self.platform.api() as api:
-                while not over.wait(0.01):
-                    try:
-                        answer = api.post(f"/ai/{self.repository.name}/predict", json={})
-                    except httpx.TransportError as error:
-                        self.refused.append(repr(error))
-                        continue
-                    self.answered += 1
-                    if answer.status_code != 200:
-                        self.refused.append(answer.text[:300])
-
-        calling = threading.Thread(target=call)
-        calling.start()
-        try:
-            eventually(lambda: self.answered)
-            yield
-        finally:
-            over.set()
-            calling.join()
 
     def supervisord(self) -> int:
         """Return the process of the algorithms' supervisord, 0 while there is none."""
@@ -178,7 +148,7 @@ def test_a_deploy_during_which_dies(
 ) -> None:
     armed = failpoints / f"deploy.{place}"
     pid = _pid(platform, servers, service, victim)
-    with service.called():
+    with called(platform, service.repository.name) as calls:
         armed.write_text(str(pid or ""))
         began = time.monotonic()
         version = service.push()
@@ -192,8 +162,11 @@ def test_a_deploy_during_which_dies(
         eventually(service.left, accept=lambda left: left == ALONE)
         clean_s = time.monotonic() - began
     if victim != "supervisord":  # its programs die with it, so calls fail for the moment until it is there again
-        assert not service.refused, service.refused[:3]
-    figures(live_s=round(live_s, 2), clean_s=round(clean_s, 2), answered=service.answered, refused=len(service.refused))
+        assert not calls.refused, calls.refused[:3]
+    figures(
+        live_s=round(live_s, 2), clean_s=round(clean_s, 2), answered=calls.answered, refused=len(calls.refused),
+        dark_s=round(calls.dark_s, 2),
+    )  # fmt: skip
 
 
 @pytest.mark.skipif(not LONG, reason="the long form; the short one is in tests/unit/deployer/test_draining.py")
@@ -201,7 +174,7 @@ def test_a_deploy_while_redis_is_away(
     platform: Platform, servers: Servers, service: Service, figures: Callable[..., None]
 ) -> None:
     """Nobody can say what is open in the old release: it lives on until nothing can be, or until Redis is back."""
-    with service.called():
+    with called(platform, service.repository.name) as calls:
         with servers.stopped("redis"):
             version = service.push()
             service.serves(version)
@@ -210,6 +183,6 @@ def test_a_deploy_while_redis_is_away(
         began = time.monotonic()
         eventually(service.left, accept=lambda left: left == ALONE)
         clean_s = time.monotonic() - began
-    assert not service.refused, service.refused[:3]
+    assert not calls.refused, calls.refused[:3]
     platform.until_ready()
-    figures(clean_s=round(clean_s, 2), answered=service.answered)
+    figures(clean_s=round(clean_s, 2), answered=calls.answered)
