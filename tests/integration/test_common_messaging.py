@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaTimeoutError
 
 from algodock_cli.stack import EmbeddedServers
@@ -22,6 +23,7 @@ from algodock_common.database import Database, accept_once, inbox, outbox
 from algodock_common.database.tables import messaging_metadata
 from algodock_common.errors import InvalidInput, Unavailable
 from algodock_common.events import AlgorithmChanged, DeadLetter, Event, TaskFinished, TaskReady, TaskRequested
+from algodock_common.events.flow import Step
 from algodock_common.messaging import Bus, RetryPolicy
 from algodock_common.messaging.loss import LossWatch
 from algodock_common.messaging.signing import Signer
@@ -443,6 +445,34 @@ async def test_what_the_broker_confirmed_and_then_lost_is_published_again(
                 event = await seen.wait_for(lambda event: event.id == lost.id)
             assert event.sequence > 0
             await database.stop()
+
+
+async def test_a_topic_that_is_missing_is_made_with_its_partitions_and_again_when_the_broker_lost_it(
+    kafka_settings: KafkaSettings,
+) -> None:
+    class Own(TaskReady):
+        topic: ClassVar[str] = f"own-{uuid4().hex[:8]}"
+
+    keeper = TopicKeeper(kafka_settings, [Step("own", Own, "key", ("runner",), partitions=5)])
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_settings.bootstrap)
+    await admin.start()
+    try:
+        for lost in (False, True):
+            if lost:
+                await admin.delete_topics([Own.topic])
+            async with asyncio.timeout(60):
+                while not (made := await keeper.ensure()):  # noqa: ASYNC110  # a broker takes its time to delete
+                    await asyncio.sleep(0.1)
+            assert made == [Own.topic]
+            async with asyncio.timeout(60):
+                while len((await admin.describe_topics([Own.topic]))[0]["partitions"]) != 5:  # noqa: ASYNC110  # and to tell
+                    await asyncio.sleep(0.1)
+        assert await keeper.ensure() == []
+        assert keeper.cluster
+        await admin.delete_topics([Own.topic])
+    finally:
+        await keeper.close()
+        await admin.close()
 
 
 async def test_whatever_a_look_at_the_broker_raises_or_a_recovery_is_tried_again(

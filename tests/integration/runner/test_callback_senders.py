@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from aiohttp import web
 
+from algodock_runner.domain.callbacks import Answer, Delivery, verdict_of
 from algodock_runner.handlers.deliver import CallbackSender
+from algodock_runner.repository.callbacks import DueCallback, claim_callbacks, record
 
 from .receiving import Receiver, due_now, finished, stands
 
@@ -96,6 +99,34 @@ async def test_many_share_transactions_and_connections(platform: Platform, recei
     assert len(receiver.got) == 200
     assert transactions < 100
     assert len(peers) <= 16
+
+
+async def test_a_stale_senders_word_changes_nothing_but_the_log(platform: Platform, receiver: Receiver) -> None:
+    await finished(platform, receiver.url)
+    claimed: list[DueCallback] = []
+    for _ in range(2):  # the first one's lease has run out
+        async with platform.db.transaction() as tx:
+            taken = await claim_callbacks(tx, room=1, free={}, others=1, lease_s=60, gateway_url="http://gateway.test")
+        claimed += taken.due
+        await due_now(platform)
+    first, second = claimed
+
+    async def told(due: DueCallback, status: int) -> None:
+        answer = Answer(status)
+        one = Delivery(due.task_id, due.attempts, time.monotonic(), 0.1, answer, verdict_of(answer, due.tries))
+        async with platform.db.transaction() as tx:
+            await record(tx, [one], log_rows=50)
+
+    await told(first, 410)
+    row = await stands(platform)
+    assert (row.state, row.attempts, row.last_status) == ("pending", 2, None)  # the second one is under way
+    assert not await platform.rows("SELECT 1 FROM callback_targets")
+    await told(second, 204)
+    await told(first, 500)
+    row = await stands(platform)
+    assert (row.state, row.last_status) == ("delivered", 204)
+    log = await platform.rows("SELECT attempt, status FROM callback_deliveries ORDER BY attempt")
+    assert [(one.attempt, one.status) for one in log] == [(1, 410), (2, 204)]
 
 
 RECORDING = """

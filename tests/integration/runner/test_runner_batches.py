@@ -172,6 +172,26 @@ async def test_a_database_that_is_away_is_told_to_all_who_wait_and_to_nobody_aft
     assert len(await platform.rows("SELECT 1 FROM tasks")) == 2
 
 
+async def test_while_the_database_is_away_what_came_together_is_not_tried_one_by_one(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would wait for it as long again, one behind the other."""
+    tries = 0
+
+    async def away(*_: Any, **__: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        msg = "nobody listens"
+        raise ConnectionRefusedError(msg)
+
+    monkeypatch.setattr("algodock_runner.handlers.intake.accept", away)
+    intake = Intake(platform.db, platform.bell, longest_wait_s=60, gateway_url="http://x")
+    tasks = [new_task(TaskRequest(algorithm="echo", input=n), owner="key-1", traceparent=None) for n in range(5)]
+    answers = await asyncio.gather(*(intake.accept([task]) for task in tasks), return_exceptions=True)
+    assert [type(one) for one in answers] == [ConnectionRefusedError] * 5
+    assert tries == 1
+
+
 async def test_a_body_past_the_limit_is_refused_before_it_is_read(platform: Platform) -> None:
     async with served(platform) as client:
         answer = await client.post(

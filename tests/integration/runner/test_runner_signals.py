@@ -6,8 +6,9 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
-from algodock_common.signals import TASK_FINISHED, TASK_READY, Signals
+from algodock_common.signals import TASK_CANCEL, TASK_FINISHED, TASK_READY, Signals
 from algodock_runner.handlers.bell import Bell
+from algodock_runner.repository.claim import Slots, claim
 
 if TYPE_CHECKING:
     import pytest
@@ -45,5 +46,26 @@ async def test_an_end_is_told_as_the_task_is_read_and_a_bell_wakes_a_worker_that
             await platform.cancels.cancel(stopped.id, owner=None)
             heard = json.loads(await told.get())
             assert (heard["id"], heard["state"]) == (str(stopped.id), "cancelled")
+    finally:
+        await signals.stop()
+
+
+async def test_a_cancel_of_what_runs_is_told_to_the_workers(
+    platform: Platform, redis_settings: RedisSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: asyncio.Queue[bytes] = asyncio.Queue()
+    signals = Signals(redis_settings)
+    signals.subscribe(TASK_CANCEL, told.put_nowait)
+    await signals.start()
+    monkeypatch.setattr(platform.db, "_signals", signals)
+    view = await platform.submit(input=1)
+    async with platform.db.transaction() as tx:
+        await claim(tx, worker_id="w", slots=[Slots("echo", 1, None)], room=1, lease_s=60)
+    try:
+        async with asyncio.timeout(60):
+            while told.empty():  # until the listener is there
+                await platform.cancels.cancel(view.id, owner=None)
+                await asyncio.sleep(0.02)
+        assert await told.get() == str(view.id).encode()
     finally:
         await signals.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from aiohttp import web
 from algodock_common.events import Limits
 from algodock_runner.domain.errors import TaskHasNoResult
 from algodock_runner.handlers import holding
+from algodock_runner.handlers.attempt import Attempt
 from algodock_runner.repository import fence
 from algodock_runner.repository.claim import Slots, claim
 
@@ -365,8 +367,12 @@ async def test_a_running_task_past_its_deadline_expires(platform: Platform) -> N
     platform.route(limits=Limits(timeout_s=600))
     async with platform.worker():
         view = await platform.submit(input=1, deadline=datetime.now(UTC) + timedelta(seconds=1.5))
-        seen = await platform.ended(view.id)
-    assert seen.state == "expired"
+        async with asyncio.timeout(60):
+            while (seen := await platform.task(view.id)).state != "expired":
+                await platform.reconciler.sweep_once()  # or nobody took it in time
+                await asyncio.sleep(0.05)
+    assert seen.error
+    assert seen.error.type == "Expired"
 
 
 async def test_priorities_go_first_and_then_age(platform: Platform) -> None:
@@ -405,6 +411,24 @@ async def test_the_declared_concurrency_holds_over_all_workers(platform: Platfor
     assert most == 3
 
 
+async def test_while_redis_is_away_tasks_of_a_service_with_a_limit_wait_unspent_and_all_others_run(
+    platform: Platform,
+) -> None:
+    """Nobody can say how many slots are free; a service without a limit has no need of them."""
+    platform.slots.away = True
+    platform.route(limits=Limits(concurrency=1))
+    platform.route("other")
+    async with platform.worker():
+        limited = await platform.submit(input=1, max_attempts=1)
+        for number in range(3):
+            view = await platform.submit(algorithm="other", input=number)
+            assert (await platform.ended(view.id)).state == "succeeded"
+        assert (await platform.task(limited.id)).state == "queued"
+        platform.slots.away = False
+        seen = await platform.ended(limited.id)
+    assert (seen.state, seen.attempt) == ("succeeded", 1)
+
+
 async def test_claims_at_the_same_moment_never_share_a_task(platform: Platform) -> None:
     for n in range(40):
         await platform.submit(input=n)
@@ -429,6 +453,10 @@ async def test_a_long_queue_of_one_algorithm_does_not_stand_before_the_others(pl
     assert {one.id for one in late} <= {one.id for one in taken}
 
 
+async def stored(platform: Platform) -> bool:
+    return not await platform.rows("SELECT 1 FROM tasks WHERE result_stored_at IS NULL")
+
+
 async def test_a_dead_workers_task_is_run_again_by_another(platform: Platform) -> None:
     platform.route()
     view = await platform.submit(input=1)
@@ -439,9 +467,13 @@ async def test_a_dead_workers_task_is_run_again_by_another(platform: Platform) -
     async with platform.worker():
         await platform.reconciler.sweep_once()
         seen = await platform.ended(view.id, seconds=60)
+        await platform.eventually(lambda: stored(platform))
     assert (seen.state, seen.attempt) == ("succeeded", 2)
     (lost,) = await platform.rows("SELECT outcome, worker_id FROM attempts")
     assert (lost.outcome, lost.worker_id) == ("lost", "dead")
+    await platform.store.put(f"tasks/{view.id}/1", b"what the first one stores when it is not dead after all")
+    result = await platform.desk.result(view.id, owner=None)
+    assert await platform.store.get(result.key) == b'{"got": 1}'
 
 
 async def test_a_task_that_loses_every_worker_fails_in_the_end(platform: Platform) -> None:
@@ -578,6 +610,22 @@ async def test_no_task_succeeds_before_its_large_result_can_be_read(platform: Pl
     assert (seen.state, seen.attempt) == ("succeeded", 1)
     assert len(platform.algorithm.calls) == 1  # the work was not done again
     assert platform.store.keys == [f"tasks/{view.id}/1"]
+
+
+async def test_a_large_result_that_cannot_be_stored_waits_until_the_deadline(platform: Platform) -> None:
+    async def large(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=bytes(64 * 1024 + 1))
+
+    platform.algorithm.behaviour = large
+    view = await platform.submit(input=1)
+    async with platform.db.transaction() as tx:
+        (held,) = await claim(tx, worker_id="w", slots=[Slots("echo", 1, None)], room=1, lease_s=60)
+    platform.route()
+    platform.store.available = False
+    async with platform.worker() as pool, asyncio.timeout(60):
+        outcome = await Attempt(replace(held, deadline_in_s=1.5), pool._tools).run()
+    assert isinstance(outcome, fence.End)
+    assert (outcome.task_id, outcome.state, outcome.result) == (view.id, "expired", None)
 
 
 async def test_an_outcome_that_cannot_be_written_does_not_keep_its_neighbours_from_it(platform: Platform) -> None:

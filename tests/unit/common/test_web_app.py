@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Query
@@ -132,6 +134,36 @@ async def test_an_unknown_path_and_a_wrong_method_are_problems_too(client: httpx
     assert (missing.status_code, missing.json()["detail"]) == (404, "There is nothing at /nowhere.")
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET")
     assert wrong.json()["detail"] == "PUT is not possible at /taken."
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "says"),
+    [
+        (ConnectionRefusedError("postgresql://user:hunter2@db refused"), 503, "away"),
+        (asyncpg.AdminShutdownError("terminating hunter2"), 503, "away"),
+        (asyncpg.CannotConnectNowError("hunter2 is starting up"), 503, "away"),
+        (OSError(errno.ENOSPC, "No space left on hunter2"), 503, "short"),
+        (asyncpg.DeadlockDetectedError("hunter2"), 503, "short"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "/hunter2"), 500, "unexpectedly"),
+        (asyncpg.UndefinedTableError("no hunter2"), 500, "unexpectedly"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+async def test_what_may_pass_is_told_from_what_is_broken(
+    app: FastAPI, client: httpx.AsyncClient, error: Exception, status: int, says: str
+) -> None:
+    """A caller that gets 503 comes again: nothing of its request was accepted."""
+
+    @app.get("/stands-on-it")
+    async def failing() -> None:
+        raise error
+
+    response = await client.get("/stands-on-it")
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert ("retry-after" in response.headers) is (status == 503)
+    assert says in response.json()["detail"]
+    assert "hunter2" not in response.text
 
 
 async def test_an_unexpected_error_shows_nothing_of_the_inside(

@@ -81,6 +81,19 @@ async def test_a_poll_is_answered_by_the_signal_without_another_read() -> None:
     assert runner.reads == 1
 
 
+async def test_a_poll_reads_again_where_every_signal_and_event_was_lost() -> None:
+    class Runner:
+        reads = 0
+
+        async def task(self, task_id: object, *, identity: str, place: bool = False) -> dict[str, object]:  # noqa: ARG002  # as above
+            self.reads += 1
+            return {"state": "running" if self.reads == 1 else "succeeded"}
+
+    async with asyncio.timeout(60):
+        task = await Tasks(Runner(), Waiters()).get(uuid7(), identity="x", wait_s=3600)
+    assert task["state"] == "succeeded"
+
+
 async def test_a_signal_is_for_nobody_who_may_not_read_the_task() -> None:
     waiters = Waiters()
 
