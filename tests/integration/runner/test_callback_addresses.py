@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from algodock_runner.clients.callback_target import CheckedResolver, HttpCallbackTarget
-from algodock_runner.domain.addresses import Destinations
+from algodock_runner.domain.addresses import Destination, Destinations
 from algodock_runner.domain.errors import CallbackAddressRefused
 
 from .receiving import Receiver, finished, stands
@@ -33,6 +33,41 @@ async def test_a_name_that_leads_inside_is_not_called() -> None:
 
     with pytest.raises(CallbackAddressRefused):
         await CheckedResolver(Destinations(), look_up=look_up).resolve("two-faced.test", 80)
+
+
+@pytest.mark.parametrize(("more", "says"), [(0, "127.0.0.1 is not a public address"), (1, "in two ways")])
+async def test_what_the_client_reads_is_checked_also_where_the_check_read_something_else(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, more: int, says: str
+) -> None:
+    """Two readers of one URL may differ, and the client's is the one that is connected to."""
+    port = int(receiver.url.split(":")[2].split("/")[0])
+    monkeypatch.setattr(Destinations, "check_url", lambda *_: Destination("http", "public.test", port + more))
+    target = HttpCallbackTarget(Destinations(), timeout_s=20)
+    await target.start()
+    try:
+        answer = await target.post(receiver.url, b"{}", {})
+    finally:
+        await target.stop()
+    assert answer.status is None
+    assert says in answer.error
+    assert not receiver.got
+
+
+async def test_no_proxy_stands_between_the_check_and_the_receiver(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would look the name up again, and connect to whatever it finds."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    target = HttpCallbackTarget(Destinations(allow_private=True), timeout_s=20)
+    await target.start()
+    try:
+        answer = await target.post(receiver.url, b"{}", {})
+    finally:
+        await target.stop()
+    assert (answer.status, len(receiver.got)) == (204, 1)
 
 
 async def closing(_: web.Request) -> web.StreamResponse:

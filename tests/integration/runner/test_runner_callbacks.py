@@ -164,6 +164,8 @@ async def test_gone_disables_all_that_is_pending_for_the_address(platform: Platf
     receiver.answers = [410]
     await finished(platform, receiver.url)
     await finished(platform, receiver.url)
+    later = await finished(platform, receiver.url)
+    await platform.change("UPDATE callbacks SET next_at = now() + interval '9 h' WHERE task_id = :id", id=later)
     async with platform.sender(at_once=1) as sender:
         await sender.send_due()
         await sender.idle()
