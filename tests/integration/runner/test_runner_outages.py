@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
-from algodock_runner.handlers import pool, reconcile
+from algodock_runner.handlers import reconcile
 from algodock_runner.repository import fence, sweep
+from algodock_runner.repository.claim import claim
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,9 +64,9 @@ async def test_an_outcome_is_written_when_postgresql_is_back_and_the_work_is_not
 async def test_a_worker_whose_claim_failed_looks_again(
     platform: Platform, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    flaky, _ = failing_first(error, pool.claim)
-    monkeypatch.setattr(pool, "claim", flaky)
-    monkeypatch.setattr(pool, "LOOK_EVERY_S", 0.1)
+    flaky, _ = failing_first(error, claim)
+    monkeypatch.setattr("algodock_runner.handlers.pool.claim", flaky)
+    monkeypatch.setattr("algodock_runner.handlers.pool.LOOK_EVERY_S", 0.1)
     platform.route()
     async with platform.worker():
         view = await platform.submit(input=1, max_attempts=1)
