@@ -17,6 +17,7 @@ import pytest
 
 from tests.faults.conftest import LONG
 from tests.outside.ledger import Ledger, p95
+from tests.outside.obedient import own_process
 from tests.outside.platform import Platform, eventually
 
 pytestmark = pytest.mark.timeout(900)
@@ -105,10 +106,13 @@ ENDS = {"answers of 50 MB": "succeeded"}
 
 
 @pytest.mark.parametrize("kind", BAD if LONG else SHORT)
-def test_bad_work_does_not_disturb_its_neighbour(
-    platform: Platform, ledger: Ledger, figures: Callable[..., None], kind: str
-) -> None:
-    with Ledger.open(platform, "neighbour") as neighbour, platform.api() as api:
+def test_bad_work_does_not_disturb_its_neighbour(platform: Platform, figures: Callable[..., None], kind: str) -> None:
+    with (
+        own_process() as at,
+        Ledger.open(platform, "bad", at=at) as ledger,
+        Ledger.open(platform, "neighbour") as neighbour,
+        platform.api() as api,
+    ):
         alone = _latencies(api, neighbour)
         count = 3 if "MB" in kind else 20
         bad = [ledger.submit(api, **BAD[kind]) for _ in range(count)]

@@ -17,6 +17,7 @@ from redis.exceptions import AuthenticationError
 from algodock_cli.stack import EmbeddedServers
 from algodock_cli.stack.algorithm_processes import end_all
 from algodock_cli.stack.errors import ServerNotReady
+from algodock_cli.stack.servers.objects import PROCESSES
 
 
 async def test_each_server_answers_its_client_and_nobody_without_the_password(tmp_path: Path) -> None:
@@ -50,9 +51,24 @@ async def test_committed_rows_outlive_a_kill(tmp_path: Path) -> None:
         await again.close()
 
 
+def test_no_process_of_the_object_store_outlives_one_that_is_killed(tmp_path: Path) -> None:
+    servers = EmbeddedServers(tmp_path, {}).start("objects")
+    try:
+        started = psutil.Process(servers.pid("objects")).children(recursive=True)
+        assert len([one for one in started if "spawn_main" in " ".join(one.cmdline())]) == PROCESSES
+        servers.kill("objects")
+        left = psutil.wait_procs(started, timeout=60)[1]
+        assert not left, [(one.status(), one.cmdline()) for one in left]
+        servers.start("objects")  # on the same port
+        assert len(psutil.Process(servers.pid("objects")).children()) > PROCESSES - 1
+    finally:
+        servers.stop()
+
+
 def test_listens_on_the_loopback_address_only(tmp_path: Path) -> None:
     with EmbeddedServers(tmp_path, {}) as servers:
-        pids = {servers.pid(name) for name in servers.names}
+        programs = [psutil.Process(servers.pid(name)) for name in servers.names]
+        pids = {one.pid for program in programs for one in (program, *program.children(recursive=True))}
         sockets = [one for one in psutil.net_connections("tcp") if one.pid in pids and one.status == "LISTEN"]
         listening = [one.laddr.ip for one in sockets if one.laddr]
         assert len(listening) >= len(servers.names)

@@ -19,6 +19,7 @@ import httpx
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook
 
+from tests.outside.obedient import obey
 from tests.outside.platform import Platform, eventually
 
 __all__ = ["Execution", "Ledger", "p95"]
@@ -38,9 +39,9 @@ class Execution:
 class Ledger:
     """Listens as an algorithm (``/predict``) and as a receiver of callbacks (``/callback``), and keeps both.
 
-    An input is ``{"n": …}`` with, if wanted, ``sleep_s``, ``status``, ``bytes`` (the size of the answer)
-    or ``text`` (an answer that is no JSON). The answer carries the execution's own mark, so that a
-    second result could be told from the first.
+    An input is ``{"n": …}`` with, if wanted, what ``obey`` knows. The answer carries the execution's own
+    mark, so that a second result could be told from the first. ``at`` is an algorithm of another process
+    to register in its stead: then no execution is seen.
     """
 
     name: str
@@ -53,7 +54,7 @@ class Ledger:
 
     @classmethod
     @contextmanager
-    def open(cls, platform: Platform, prefix: str = "ledger") -> Iterator[Self]:
+    def open(cls, platform: Platform, prefix: str = "ledger", *, at: str | None = None) -> Iterator[Self]:
         """Serve until the block ends, registered at the platform as a service that runs elsewhere."""
         ledger = cls(f"{prefix}-{uuid4().hex[:6]}", secret=platform.callback_secret)
         loop = asyncio.new_event_loop()
@@ -61,7 +62,7 @@ class Ledger:
         thread.start()
         runner = asyncio.run_coroutine_threadsafe(ledger._serve(), loop).result(10)
         try:
-            body = {"name": ledger.name, "url": ledger.url}
+            body = {"name": ledger.name, "url": at or ledger.url}
             answer = platform.call("POST", "/api/v1/registry/services", json=body)
             assert answer.status_code == 201, answer.text
             eventually(lambda: platform.predict(ledger.name, {"n": 0}).status_code == 200)
@@ -99,12 +100,9 @@ class Ledger:
         task = request.headers.get("x-algodock-task")
         if task is not None:
             self.executions[task].append(execution)
-        await asyncio.sleep(asked.get("sleep_s", 0))
+        answer = await obey(asked, execution.mark)
         execution.ended = time.monotonic()
-        if "text" in asked:
-            return web.Response(text=asked["text"], content_type="application/json")
-        answer = {"n": asked["n"], "mark": execution.mark, "filling": "x" * asked.get("bytes", 0)}
-        return web.json_response(answer, status=asked.get("status", 200))
+        return answer
 
     async def _callback(self, request: web.Request) -> web.Response:
         raw, headers = await request.read(), {name.lower(): value for name, value in request.headers.items()}

@@ -76,13 +76,13 @@ class EmbeddedServers:
         return list(self._servers)
 
     def start(self, *names: str) -> Self:
-        """Start the named servers (default: all) side by side and wait until each answers.
+        """Start those of the named servers (default: all) that do not run, side by side; wait until each answers.
 
         Raises:
             ServerNotReady: one ended, or did not answer in 30 s; the rest is stopped.
             ServerMissing: one's program is not on this machine.
         """
-        wanted = list(names) or self.names
+        wanted = [name for name in names or self.names if name not in self._processes]
         try:
             for name in sorted(wanted, key=lambda name: name == "postgres"):  # its first start takes longest
                 self._spawn(name)

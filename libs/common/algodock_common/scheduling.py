@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from pathlib import Path
 from typing import Final
 
-__all__ = ["BACKGROUND_NICE", "BUILD_NICE", "as_usual", "own_session", "yield_to_calls", "yield_to_others"]
+__all__ = [
+    "BACKGROUND_NICE",
+    "BUILD_NICE",
+    "as_usual",
+    "own_session",
+    "yield_to_calls",
+    "yield_to_others",
+    "yield_to_threads",
+]
 
 BACKGROUND_NICE: Final = 5
 """Of services that nobody's call goes through: a third of what the gateway gets, where both want a core."""
@@ -54,6 +63,13 @@ def yield_to_others(leader: int, nice: int = BUILD_NICE) -> None:
     with contextlib.suppress(OSError):  # it has ended already
         os.setpriority(os.PRIO_PGRP, leader, max(nice, os.getpriority(os.PRIO_PROCESS, leader)))
     _nice_session(leader, nice)
+
+
+def yield_to_threads() -> None:
+    """Let the other threads of this process go before this one, which does what can wait."""
+    own = threading.get_native_id()
+    with contextlib.suppress(OSError):  # a kernel whose threads have no priority of their own
+        os.setpriority(os.PRIO_PROCESS, own, max(BUILD_NICE, os.getpriority(os.PRIO_PROCESS, own)))
 
 
 def as_usual(leader: int) -> None:

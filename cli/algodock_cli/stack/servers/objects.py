@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from importlib.util import find_spec
+from typing import Final
 
 from algodock_cli.stack.errors import ServerMissing
 from algodock_cli.stack.programs import Program
+from algodock_cli.stack.servers import nanio_processes
 from algodock_cli.stack.servers.base import ServerContext
 from algodock_cli.stack.servers.probes import s3_answers
 
 __all__ = ["NanioStore", "embedded"]
+
+PROCESSES: Final = 2 if sys.platform == "linux" else 1
+"""One waits for the disk with each object that it writes; the other serves meanwhile. Elsewhere than on Linux nothing
+ends the others with a first one that is killed."""
+QUIET: Final = ("--no-access-log", "--log-level", "warning")
 
 
 def embedded(context: ServerContext) -> NanioStore:
@@ -40,10 +47,10 @@ class NanioStore:
 
     def program(self) -> Program:
         """Return the server's program; its keys are in the environment, not in the command."""
-        arguments = ("--host", "127.0.0.1", "--port", str(self._context.port), "--workers", "1", "--no-access-log")
+        arguments = ("--host", "127.0.0.1", "--port", str(self._context.port), "--workers", str(PROCESSES))
         return Program(
             name=self.name,
-            command=(sys.executable, "-I", "-m", "nanio", "serve", *arguments, "--log-level", "warning"),
+            command=(sys.executable, "-I", "-m", nanio_processes.__name__, "serve", *arguments, *QUIET),
             environment={
                 "PATH": os.defpath,
                 "TZ": "UTC",

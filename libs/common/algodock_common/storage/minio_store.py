@@ -1,7 +1,8 @@
 """The object store over the minio SDK: MinIO, AWS S3, or the embedded server, by ``S3_*``.
 
 The SDK blocks, so its calls run in a few threads of their own. Where small objects are written by
-the thousand, write them with signed requests from the event loop instead.
+the thousand, write them with signed requests from the event loop instead. Files are stored one at a
+time, by a thread that yields: hashing and sending a large one keeps a core busy that calls want.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar, cast
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from algodock_common.scheduling import yield_to_threads
 from algodock_common.storage.blocking_reader import BlockingReader
 from algodock_common.storage.store import (
     BINARY,
@@ -63,6 +65,7 @@ class MinioObjectStore:
         self._settings = settings
         self._bucket = settings.bucket
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="object-store")
+        self._files = ThreadPoolExecutor(1, thread_name_prefix="object-store-files", initializer=yield_to_threads)
         self._lock = threading.Lock()
         self._endpoint = _origin(settings.endpoint)
         self._public = _origin(settings.public_url or settings.endpoint)
@@ -71,7 +74,8 @@ class MinioObjectStore:
 
     async def close(self) -> None:
         """Give the threads back; calls that are under way end first."""
-        await asyncio.to_thread(self._threads.shutdown)
+        for threads in (self._threads, self._files):
+            await asyncio.to_thread(threads.shutdown)
 
     async def put(
         self, key: str, data: bytes, content_type: str = BINARY, metadata: Mapping[str, str] | None = None
@@ -104,7 +108,7 @@ class MinioObjectStore:
             with path.open("rb") as file:
                 return self._write(key, file, path.stat().st_size, content_type, metadata)
 
-        return await self._call(write, checked_key(key))
+        return await self._call(write, checked_key(key), by=self._files)
 
     async def get(self, key: str) -> bytes:
         """Return an object whole."""
@@ -206,13 +210,13 @@ class MinioObjectStore:
             metadata=dict(metadata or {}),
         )
 
-    async def _call(self, work: Callable[[], Result], key: str) -> Result:
+    async def _call(self, work: Callable[[], Result], key: str, *, by: ThreadPoolExecutor | None = None) -> Result:
         """Run blocking ``work`` in a thread and give its failures the platform's types."""
         from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
         from urllib3.exceptions import HTTPError
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return await asyncio.get_running_loop().run_in_executor(by or self._threads, work)
         except S3Error as error:
             if error.code in _MISSING:
                 msg = f"There is no object {key!r}."

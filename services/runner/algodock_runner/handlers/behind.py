@@ -47,8 +47,9 @@ ROOM_AGAIN = 0.9
 LONGEST_WAIT_S = 2.0
 NOTE_EVERY_S = 0.1
 NOTED_AT_ONCE = 500
-SWEEP_EVERY_S = 2.0
-SWEEP_AFTER_S = 5.0
+SWEEP_EVERY_S = 1.0
+SWEEP_AFTER_S = TASKS_FIRST_S + 2.0
+"""What is unwritten for so long its worker does not come to: it has let tasks go first, and begun."""
 SWEEP_BATCH = 100
 SWEEP_TIMEOUT_S = 30.0
 STOP_S = 2.0
@@ -144,12 +145,13 @@ class Behind:
 
     async def stop(self) -> None:
         """Write what can be written in two seconds; the rest other workers find. Call it when no task runs."""
+        if self._calming is not None:
+            self._calming.cancel()
+        self._calm()
         if self._held:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_S):
                     await self._queue.join()
-        if self._calming is not None:
-            self._calming.cancel()
         for task in (*self._writers, *self._loops):
             task.cancel()
         await asyncio.gather(*self._writers, *self._loops, return_exceptions=True)
@@ -159,7 +161,7 @@ class Behind:
             log.info("results_left_to_others", results=len(self._held))
 
     async def sweep_once(self) -> int:
-        """Write the objects of a batch of results that nobody wrote for five seconds; return how many it found."""
+        """Write the objects of a batch of results that nobody wrote in time; return how many it found."""
         async with asyncio.timeout(SWEEP_TIMEOUT_S), self._db.transaction() as tx:
             found = await results.unstored(tx, older_than_s=SWEEP_AFTER_S, limit=SWEEP_BATCH)
             answers = await asyncio.gather(*map(self._put, found), return_exceptions=True)
