@@ -366,6 +366,23 @@ async def test_what_a_crash_left_in_the_outbox_is_swept_up(
     await crashed.stop()
 
 
+@pytest.mark.parametrize("takes", [False, True])
+async def test_a_broker_that_says_nothing_holds_nobody_up(
+    kafka_settings: KafkaSettings, secrets: SecretSettings, monkeypatch: pytest.MonkeyPatch, *, takes: bool
+) -> None:
+    """Neither one that takes nothing nor one that does not confirm what it took: the outbox has the events."""
+    gateway = Bus(kafka_settings.model_copy(update={"send_timeout_s": 0.2}), secrets, service="gateway")
+
+    async def send(_: Event[Any]) -> asyncio.Future[Any]:
+        answer = asyncio.get_running_loop().create_future()
+        return answer if takes else await answer
+
+    monkeypatch.setattr(gateway, "_send", send)
+    async with asyncio.timeout(60):
+        answers = await gateway.publish_many([Event.of(changed(name), source="/gateway") for name in ("a", "b")])
+    assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
+
+
 class Refusing:
     """A broker that confirms nothing for so many tries."""
 

@@ -16,9 +16,18 @@ DIES = """def do_POST(self):
         os._exit(3)"""
 
 
-def sampled(deployer: Deployer, version: str, *, before: str = "", **sample: Any) -> dict[str, str]:
+SCHEMA = {"properties": {"version": {"type": "integer"}}}
+OPENAPI = {
+    "paths": {"/predict": {"post": {"responses": {"200": {"content": {"application/json": {"schema": SCHEMA}}}}}}}
+}
+
+
+def sampled(deployer: Deployer, version: str, *, openapi: Any = None, **sample: Any) -> dict[str, str]:
     """Return a program whose answer is its version, and one sample of it."""
-    files = deployer.program(version, before=before)
+    files = deployer.program(version)
+    if openapi is not None:
+        chosen = f"json.dumps({openapi!r} if self.path == '/openapi.json' else {{"
+        files["main.py"] = files["main.py"].replace("json.dumps({", chosen)
     return files | {"samples/one.json": json.dumps({"input": {"a": 1}, **sample})}
 
 
@@ -32,6 +41,10 @@ async def test_a_release_whose_samples_pass_says_so_and_serves(deployer: Deploye
 
 BAD_SAMPLES: dict[str, tuple[dict[str, Any], str]] = {
     "unexpected": ({"expected": {"version": "one"}}, "samples: one.json: $.version is 'two', expected 'one'"),
+    "wrong-schema": (
+        {"openapi": OPENAPI},
+        "samples: one.json: the answer does not keep to the program's schema: $.version is 'two'",
+    ),
     "too-slow": ({"max_ms": 0.0001}, "samples: one.json: took "),
     "no-file": ({"input": {"$file": "x.png"}}, "samples: one.json: there is no file 'x.png' beside it"),
     "wrong-key": ({"max_ms": "fast"}, "samples: one.json: max_ms must be a number above 0"),

@@ -43,10 +43,10 @@ def version_in(python: Path) -> str:
     return done.stdout.decode().strip()
 
 
-def environments(folder: Path, *, wheels: Path | None, offline: bool = True) -> UvEnvironments:
+def environments(folder: Path, *, wheels: Path | None, offline: bool = True, min_free: int = 0) -> UvEnvironments:
     return UvEnvironments(
         folder / "environments", uv=str(UV), store=FakeObjectStore(), sandbox=Sandbox(61_200, wanted=False),
-        sdk=SdkPackage.installed(), source=UNREACHABLE, wheels=wheels, offline=offline, min_free_bytes=0,
+        sdk=SdkPackage.installed(), source=UNREACHABLE, wheels=wheels, offline=offline, min_free_bytes=min_free,
     )  # fmt: skip
 
 
@@ -72,6 +72,16 @@ async def test_what_the_folder_does_not_have_is_said_and_nothing_is_asked_for(tm
         await environments(tmp_path, wheels=tmp_path / "none").prepare(["tiny"], None, sdk=False, log=log)
     with pytest.raises(StepFailed, match=r"127\.0\.0\.1:9"):
         await environments(tmp_path, wheels=tmp_path / "wheels", offline=False).prepare(["b"], None, sdk=False, log=log)
+
+
+async def test_nothing_is_built_on_a_disk_that_is_nearly_full_and_what_is_built_is_used(tmp_path: Path) -> None:
+    wheels, log = tmp_path / "wheels", BuildLog(tmp_path / "build.log")
+    wheel(wheels, "tiny", "1.0")
+    full = environments(tmp_path, wheels=wheels, min_free=2**60)
+    with pytest.raises(StepFailed, match=r"only \d+ MiB are free below .*environments; a build wants"):
+        await full.prepare(["tiny"], None, sdk=False, log=log)
+    await environments(tmp_path, wheels=wheels).prepare(["tiny"], None, sdk=False, log=log)
+    assert (await full.prepare(["tiny"], None, sdk=False, log=log)).reused
 
 
 async def test_a_folder_that_is_closed_to_builders_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,19 @@ def test_a_log_past_its_size_is_copied_aside_five_times_at_most(
             rotate(tmp_path / "out.log", tmp_path / "err.log")
     found = {path.name: path.read_text()[:1] for path in tmp_path.iterdir()}
     assert found == {"out.log": ""} | {f"out.log.{n}": str(8 - n) for n in range(1, 6)}
+
+
+async def test_logs_are_kept_within_their_size_while_their_program_runs(
+    driver: LocalDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody but the deployer looks after them: the program writes into its files itself."""
+    monkeypatch.setattr(kept_process, "LOG_BYTES", 1000)
+    floods = "import time\nwhile True:\n    print('x' * 100, flush=True)\n    time.sleep(0.001)\n"
+    await driver.start(replace(spec(tmp_path), argv=(sys.executable, "-c", floods)))
+    pid = (await seen(driver)).pid
+    async with asyncio.timeout(60):
+        while not (tmp_path / "out.log.2").exists():
+            await driver.ensure()  # as the reconciler does every few seconds
+            await asyncio.sleep(0.02)
+    assert "xxx" in (tmp_path / "out.log.1").read_text()
+    assert (await seen(driver)).pid == pid

@@ -50,6 +50,7 @@ class Origin:
     breaks: int = 0
     status: int = 0
     at: int = 0
+    announces: bool = True
     cdn: str = ""
     base: str = ""
     odd_path: str = ""
@@ -89,7 +90,8 @@ class Origin:
         ranges = request.http_range
         start = ranges.start or 0
         response = web.StreamResponse(status=206 if start else 200, headers=headers)
-        response.content_length = len(content) - start
+        if self.announces:
+            response.content_length = len(content) - start
         await response.prepare(request)
         if self.breaks and request.method == "GET":
             self.breaks -= 1
@@ -275,6 +277,32 @@ async def test_a_model_that_does_not_fit_is_not_begun(machine: Machine) -> None:
         await machine.cache(min_free=2**60).keep(StoreObject("models/x.bin"), None)
     assert not machine.left
     assert not machine.origin.asked
+
+
+async def test_a_disk_that_fills_up_under_a_model_ends_its_fetch_and_leaves_nothing(machine: Machine) -> None:
+    source, digest = machine.link()
+    await machine.store.put("models/x.bin", CONTENT)
+    (machine.root / "partial").mkdir(parents=True)
+    (machine.root / "partial" / digest).symlink_to("/dev/full")
+    with pytest.raises(DiskFull, match=r"the disk below .*models is full; http.*x\.bin did not fit"):
+        await machine.cache().keep(source, digest)
+    assert not machine.left
+    assert len(machine.origin.asked) == 1, "another try would find it as full"
+    (machine.root / "partial" / digest).symlink_to("/dev/full")
+    with pytest.raises(DiskFull, match=r"the disk below .*models is full; s3://models/x\.bin did not fit"):
+        await machine.cache().keep(StoreObject("models/x.bin"), digest)
+
+
+async def test_a_download_of_unknown_size_is_looked_at_on_its_way(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("algodock_deployer.clients.downloads.BLOCK", 1024)
+    source, _ = machine.link()
+    machine.origin.announces = False
+    path = machine.root.parent / "x.bin"
+    with pytest.raises(DiskFull, match="MiB are free below"):
+        await Downloads(machine.trusted, min_free_bytes=2**60).fetch(source.url, path, size=None, same=False)
+    assert path.stat().st_size < len(CONTENT)
 
 
 async def test_an_object_is_fetched_once_until_it_is_another(machine: Machine) -> None:

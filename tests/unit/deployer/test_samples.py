@@ -119,3 +119,18 @@ def test_a_file_beside_a_sample_goes_into_its_input(tmp_path: Path) -> None:
     assert with_files("a.json", {"$file": "data:,x"}, files) == {"$file": "data:,x"}
     with pytest.raises(SampleFailed, match=r"there is no file '\.\./secret' beside it"):
         with_files("a.json", {"$file": "../secret"}, files)
+
+
+def test_links_that_a_build_left_lead_to_no_sample(tmp_path: Path) -> None:
+    """The platform reads samples as itself: what a link leads to may be nobody else's to read."""
+    outside, code = tmp_path / "outside", tmp_path / "code"
+    for folder in (outside, code / "samples"):
+        folder.mkdir(parents=True)
+    (outside / "secret.json").write_text('{"input": "secret"}')
+    (code / "samples" / "own.json").write_text('{"input": 1}')
+    (code / "samples" / "link.json").symlink_to(outside / "secret.json")
+    (code / "samples" / "link.png").symlink_to(outside / "secret.json")
+    (code / "samples" / "folder").symlink_to(outside)
+    (code / "elsewhere").symlink_to(outside)
+    assert read_samples(code, code / "samples") == ([("own.json", {"input": 1})], {})
+    assert read_samples(code, code / "elsewhere") == ([], {})
