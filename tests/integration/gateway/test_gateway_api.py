@@ -234,7 +234,7 @@ async def test_scaling_is_a_command_and_a_number_that_cannot_be_is_422(gateway: 
 async def test_the_unknown_is_404_and_the_never_deployed_too(gateway: Gateway) -> None:
     name, _ = await gateway.algorithm(deployed=False)
     for path in ("status", "start", "stop"):
-        for given in (name, "no-such", str(uuid4())):
+        for given in (name, "no-such", "a%00b", str(uuid4())):
             method = "GET" if path == "status" else "POST"
             got = await gateway.api.request(method, f"/api/v1/services/{path}/{given}")
             assert got.status_code == 404, (path, given)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from algodock_common.events import AlgorithmLimits
+from algodock_common.identifiers import DNS_LABEL
 from algodock_gateway.domain.algorithm import Algorithm
 from algodock_gateway.repository.tables import algorithms
 
@@ -103,6 +104,8 @@ class AlgorithmStore:
             algorithm_id = UUID(name_or_id)
         except ValueError:
             algorithm_id = None
+            if DNS_LABEL.fullmatch(name_or_id) is None:  # nobody's name; and PostgreSQL takes no zero byte
+                return None
         async with self._database.read() as session:
             found = await Algorithms(session).by_name(name_or_id)
             if found is None and algorithm_id is not None:
