@@ -12,13 +12,16 @@ import ssl
 
 from algodock_common.errors import AlgoDockError
 
-__all__ = ["is_infrastructure", "is_shortage"]
+__all__ = ["is_infrastructure", "is_shortage", "is_unstorable"]
 
 _SERVER_AWAY = frozenset({"08", "53", "57"})
 """Classes of SQLSTATE: terminating connection, too many connections, starting up (PostgreSQL's appendix A)."""
 
 _COLLISIONS = frozenset({"40001", "40P01", "55P03"})
 """SQLSTATEs of transactions that got in each other's way: serialization, deadlock, a lock that was not free."""
+
+_NO_TEXTS = frozenset({"22021", "22P05"})
+"""SQLSTATEs of texts that PostgreSQL does not take: a zero byte, or bytes of no character."""
 
 _UNREACHABLE = frozenset(
     {
@@ -85,6 +88,11 @@ def is_shortage(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in _SHORT
     return _sqlstate(error) in _COLLISIONS
+
+
+def is_unstorable(error: BaseException) -> bool:
+    """Return whether PostgreSQL refused a text that it can neither keep nor look for: a zero byte, half a character."""
+    return _sqlstate(error) in _NO_TEXTS
 
 
 def _unreachable(error: OSError) -> bool:

@@ -176,6 +176,12 @@ async def test_wrong_input_is_a_problem_that_says_why(http: httpx.AsyncClient) -
     assert refused.status_code == 422
     assert "platform itself" in refused.json()["detail"]
     assert (await http.get("/discover/never-heard-of")).status_code == 404
+    for zero in (
+        await http.get("/discover/a%00b"),
+        await http.post("/internal/external", json=external | {"url": "http://10.0.0.1", "health_path": "/a\0b"}),
+    ):
+        assert zero.status_code == 422
+        assert "zero byte" in zero.json()["detail"]
 
 
 async def test_a_removed_instance_leaves_the_snapshot_and_its_port_is_free(http: httpx.AsyncClient) -> None:

@@ -20,7 +20,7 @@ from algodock_common.errors import (
     error_for_status,
     problem_of,
 )
-from algodock_common.outages import is_infrastructure, is_shortage
+from algodock_common.outages import is_infrastructure, is_shortage, is_unstorable
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -50,6 +50,9 @@ def unexpected_error(error: BaseException, *, path: str) -> AlgoDockError:
     if is_infrastructure(error):
         _log.warning("infrastructure away", path=path, error=repr(error))
         return Unavailable("A server that the platform stands on is away; try again shortly.", retry_after=1)
+    if is_unstorable(error):
+        _log.info("text refused by the database", path=path)
+        return InvalidInput("A text of the request holds a zero byte, which can be neither kept nor looked for.")
     _log.error("unexpected error", path=path, exc_info=error)
     if is_shortage(error):
         return Unavailable("The platform is short of something at the moment; its log says of what.", retry_after=1)
