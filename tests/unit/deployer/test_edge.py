@@ -57,6 +57,11 @@ def test_a_services_timeout_counts_where_it_is_longer_than_a_minute() -> None:
     assert "grpc_read_timeout 90s;" in render(SITE, [GrpcService("echo", timeout_s=90)])
 
 
+def test_a_number_that_nginx_would_refuse_for_all_is_its_largest() -> None:
+    assert "limit_conn algodock_grpc 7;" in render(SITE, [GrpcService("echo", concurrency=7)])
+    assert "limit_conn algodock_grpc 65535;" in render(SITE, [GrpcService("echo", concurrency=10**23)])
+
+
 def test_addresses_of_both_kinds_can_be_written() -> None:
     text = render(SITE, [GrpcService("echo", (GrpcServer("2001:db8::1", 8100), GrpcServer("10.0.0.1", 8100, 5)))])
     assert "server [2001:db8::1]:8100 weight=1 " in text

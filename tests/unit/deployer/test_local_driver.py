@@ -69,7 +69,7 @@ async def test_a_crash_before_the_process_was_noted_leaves_it_known_by_its_pid_f
     pid = (await seen(driver)).pid
     pid_file, record = tmp_path / "local" / f"{PROGRAM}.pid", tmp_path / "local" / f"{PROGRAM}.json"
     async with asyncio.timeout(60):
-        while not pid_file.exists():  # noqa: ASYNC110  # the shell tells nobody
+        while not (pid_file.exists() and pid_file.read_text().strip()):  # noqa: ASYNC110  # the shell tells nobody
             await asyncio.sleep(0.02)
     await driver.close()
     record.write_text(json.dumps(json.loads(record.read_text()) | {"pid": 0, "ticks": 0}))

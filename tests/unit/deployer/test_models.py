@@ -293,16 +293,17 @@ async def test_a_disk_that_fills_up_under_a_model_ends_its_fetch_and_leaves_noth
         await machine.cache().keep(StoreObject("models/x.bin"), digest)
 
 
-async def test_a_download_of_unknown_size_is_looked_at_on_its_way(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_download_that_does_not_fit_is_not_begun_or_ends_on_its_way(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, *, announced: bool
 ) -> None:
     monkeypatch.setattr("algodock_deployer.clients.downloads.BLOCK", 1024)
     source, _ = machine.link()
-    machine.origin.announces = False
+    machine.origin.announces = announced
     path = machine.root.parent / "x.bin"
     with pytest.raises(DiskFull, match="MiB are free below"):
         await Downloads(machine.trusted, min_free_bytes=2**60).fetch(source.url, path, size=None, same=False)
-    assert path.stat().st_size < len(CONTENT)
+    assert not path.exists() if announced else path.stat().st_size < len(CONTENT)
 
 
 async def test_an_object_is_fetched_once_until_it_is_another(machine: Machine) -> None:

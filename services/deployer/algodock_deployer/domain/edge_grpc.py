@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["GrpcServer", "GrpcService", "fleet_of", "grpc_maps", "grpc_server"]
 
+MOST_AT_ONCE: Final = 65_535
+"""nginx's ``limit_conn`` takes no larger number."""
+
 TIMEOUT_S: Final = 60
 """Between two messages of a call, unless the service's own timeout is longer."""
 
@@ -173,7 +176,8 @@ def grpc_server(site: Site, services: Sequence[GrpcService]) -> str:
 
 def _location(service: GrpcService) -> str:
     wait_s = max(TIMEOUT_S, round(service.timeout_s))
-    limit = f"            limit_conn algodock_grpc {service.concurrency};\n" if service.concurrency else ""
+    most = min(service.concurrency or 0, MOST_AT_ONCE)  # one service's number must not be what nginx refuses for all
+    limit = f"            limit_conn algodock_grpc {most};\n" if most else ""
     return f"""        location ^~ /.grpc/{service.name}/ {{
             internal;
 {_errors()}{limit}            auth_request /.authorise;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -17,6 +18,9 @@ __all__ = ["MANIFEST", "Manifest", "ModelFile", "Resources", "parse_manifest", "
 
 MANIFEST = "algodock.yaml"
 MAX_BYTES = 64 * 1024
+MOST_AT_ONCE = 65_535  # more than any service bears, and nginx's own most
+MOST_WAITING = 1_000_000
+MOST_BYTES = 2**62
 _HEALTH = "/health"
 _UNITS = {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}
 _QUANTITY = re.compile(r"^(\d+(?:\.\d+)?)\s*([kMG]|[KMGT]i)?$")
@@ -46,6 +50,15 @@ def _scalar(value: object) -> object:
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth(cls, value: object) -> object:
+        """Refuse ``timeout: true``, which would be one second."""
+        if isinstance(value, bool):
+            msg = "true and false say nothing here"
+            raise ValueError(msg)  # noqa: TRY004  # pydantic's way
+        return value
 
 
 class Resources(_Strict):
@@ -219,6 +232,9 @@ def parse_manifest(content: bytes) -> Manifest:
         raise ManifestInvalid(msg)
     try:
         document: Any = yaml.safe_load(content)
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+        msg = f"{type(error).__name__}: {error}, {MANIFEST}"
+        raise ManifestInvalid(msg) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", {MANIFEST} line {mark.line + 1}" if mark else f", {MANIFEST}"
@@ -234,10 +250,23 @@ def parse_manifest(content: bytes) -> Manifest:
     except ValidationError as error:
         msg = f"{MANIFEST}: {_said(error)}"
         raise ManifestInvalid(msg) from error
+    _check_numbers(manifest)
     _check_models(manifest.models)
     _check_devices(manifest)
     _check_endpoint(manifest)
     return manifest
+
+
+def _check_numbers(manifest: Manifest) -> None:
+    """Check what only a new manifest must keep to: plans that were kept are read without it."""
+    if manifest.resources.cpu is not None and not math.isfinite(manifest.resources.cpu):
+        raise ManifestInvalid(f"{MANIFEST}: resources.cpu: Input should be a finite number")
+    for name, value, most in (
+        ("concurrency", manifest.concurrency, MOST_AT_ONCE), ("queue", manifest.queue, MOST_WAITING),
+        ("resources.memory", manifest.resources.memory, MOST_BYTES),
+    ):  # fmt: skip
+        if value is not None and value > most:
+            raise ManifestInvalid(f"{MANIFEST}: {name}: Input should be less than or equal to {most}")
 
 
 def _check_devices(manifest: Manifest) -> None:
