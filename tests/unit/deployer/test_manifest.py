@@ -77,6 +77,7 @@ samples: samples/
         ("health: health", "health"),
         ("env: {PORT: 1}", "PORT is set by the platform"),
         ("env: {ALGODOCK_TOKEN: x}", "set by the platform"),
+        ('env: {A: "a\\0"}', "A holds a zero byte"),
         ("env: {'A B': x}", "no name of an environment variable"),
         ('env: {"A\\n": x}', "no name of an environment variable"),
         ("resources: {memory: lots}", "no size"),

@@ -44,6 +44,13 @@ def test_a_line_that_leaves_the_repository_is_refused(line: str) -> None:
         read(requirements__txt=f"fastapi\n{line}\n")
 
 
+@pytest.mark.parametrize("path", ["../outside.txt", "/etc/outside.txt", "a/../../outside.txt"])
+def test_an_included_file_outside_is_not_read_where_it_is_there(path: str) -> None:
+    source = MemorySource({"requirements.txt": f"-r {path}\n", path: "secret\n", path.lstrip("/"): "secret\n"})
+    with pytest.raises(RequirementsInvalid, match=r"requirements\.txt line 1: .* is no path inside the repository"):
+        read_requirements(source)
+
+
 @pytest.mark.parametrize(
     "line", ["x @ git+https://host/x", "x @ https://host/x.whl", "--index-url https://host/simple", "a.b"]
 )
