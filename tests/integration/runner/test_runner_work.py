@@ -573,7 +573,7 @@ async def test_a_worker_that_is_stopped_hands_back_what_it_runs(platform: Platfo
     platform.route()
     async with platform.worker():
         view = await platform.submit(input=1)
-        await platform.until(view.id, "running")
+        await platform.eventually(lambda: called(platform))
         platform.algorithm.behaviour = sleeping(0)  # type: ignore[assignment]
     (row,) = await platform.rows("SELECT state, failures, attempt FROM tasks")
     assert (row.state, row.failures, row.attempt) == ("queued", 0, 1)
