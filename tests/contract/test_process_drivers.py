@@ -170,6 +170,7 @@ async def test_a_started_program_runs_until_it_is_stopped(fake: bool, make: Make
     assert again.pid == seen.pid, "starting another, or the same again, leaves it alone"
     assert set(await driver.look_all()) == {one.program, two.program}
     assert driver.holds
+    assert driver.may_have(one.program)
     await driver.stop(one.program)
     assert await driver.look(one.program) is None
     assert set(await driver.look_all()) == {two.program}
@@ -321,6 +322,7 @@ async def test_the_next_deployer_finds_the_programs_of_the_one_before(make: Make
     await before.close()
     after = make()
     assert after.holds
+    assert after.may_have(one.program), "before it has looked, too"
     await after.ensure()
     assert {program: seen.pid for program, seen in (await after.look_all()).items()} == pids
     await after.start(one)

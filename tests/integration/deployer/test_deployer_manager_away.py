@@ -1,4 +1,4 @@
-"""Who runs the programs stays away for longer than a deploy waits: what was begun is ended when it is back."""
+"""Who runs programs stays away for longer than a deploy waits: what was begun is ended later, and others' go on."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from algodock_deployer.clients.docker import DockerDriver
+from algodock_deployer.clients.docker_engine import Engine
+from algodock_deployer.clients.drivers import ChosenDrivers
 from algodock_deployer.clients.processes import DriverUnavailable, Seen
 from algodock_deployer.clients.supervisor import SupervisorDriver
 from algodock_deployer.domain.folders import Folders
+from algodock_deployer.domain.modes import Modes
 
 from .conftest import QUICK, eventually
 
@@ -100,3 +104,28 @@ async def test_a_stop_ends_what_could_not_be_ended(make: Maker, root: Path) -> N
         await deployer.command("halted-later", "stop")
         await alone(deployer)
         await deployer.status("halted-later", "stopped")
+
+
+async def test_a_docker_engine_that_is_away_holds_up_nobody_elses_services(make: Maker, root: Path) -> None:
+    folders = Folders(root, root / "services")
+    supervisor = Absent(folders.algorithms, folders.algorithms / "programs", folders.logs / "supervisord.log")
+    docker = DockerDriver(folders.algorithms / "docker", Engine(f"unix://{root}/none.sock"))
+    both = ChosenDrivers({"docker": docker, "supervisor": supervisor}, Modes("supervisor", {"BOXED": "docker"}))
+    async with make(processes=both, tuning=replace(QUICK, patience_s=1, start_timeout_s=600)) as deployer:
+        deployer.processes = supervisor
+        await supervisor.ensure()  # a deploy waits for it less long here than it may need to come up
+        await deployer.live("supervised", deployer.program("one"))
+        live = await deployer.live("supervised", deployer.program("two"))
+        await alone(deployer, live.id)
+        assert (await deployer.answer("supervised"))["version"] == "two"
+
+        commit = await deployer.push("supervised", HANGS)
+        await deployer.release("supervised", commit, "checking")
+        supervisor.away = True
+        await deployer.release("supervised", commit, "failed")
+        supervisor.away = False
+        await alone(deployer, live.id)  # although the engine is still away
+
+        await deployer.command("supervised", "stop")
+        await alone(deployer)
+        await deployer.status("supervised", "stopped")

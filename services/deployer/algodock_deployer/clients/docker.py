@@ -58,6 +58,10 @@ class DockerDriver:
         """Return whether containers were started for this folder and not ended."""
         return any(self._folder.glob("*.json"))
 
+    def may_have(self, program: str) -> bool:
+        """Return whether a container was begun under this name and not ended."""
+        return (self._folder / f"{program}.json").exists()
+
     async def ensure(self) -> bool:
         """See that the engine answers, that every container's output is copied and that its heartbeats are taken."""
         async with self._engine.use() as docker:

@@ -20,7 +20,8 @@ __all__ = ["ChosenDrivers"]
 class ChosenDrivers:
     """``ProcessDriver`` over several: new programs go where ``modes`` says, old ones are found where they are.
 
-    A driver that nothing names and that has no programs left is not touched: it need not be there.
+    A driver that nothing names and that has no programs left is not touched: it need not be there. About a program
+    only those are asked that may have it, so that one that is away holds up nobody else's.
     """
 
     def __init__(self, drivers: Mapping[str, ProcessDriver], modes: Modes) -> None:
@@ -37,6 +38,10 @@ class ChosenDrivers:
     def used(self) -> Mapping[str, ProcessDriver]:
         """Return the drivers that something names, or that have programs."""
         return {mode: one for mode, one in self._drivers.items() if mode in self._modes.used or one.holds}
+
+    def may_have(self, program: str) -> bool:
+        """Return whether one of them may have the program."""
+        return bool(self._having(program))
 
     async def ensure(self) -> bool:
         """See to it that every driver in use works; those that do, do so although another does not."""
@@ -55,7 +60,7 @@ class ChosenDrivers:
 
     async def look(self, program: str) -> Seen | None:
         """Return how the program stands, whoever runs it."""
-        for one in self.used.values():
+        for one in self._having(program):
             seen = await one.look(program)
             if seen is not None:
                 return seen
@@ -70,20 +75,23 @@ class ChosenDrivers:
 
     async def pause(self, program: str) -> None:
         """Pause the program, whoever runs it."""
-        for one in self.used.values():
+        for one in self._having(program):
             await one.pause(program)
 
     async def resume(self, program: str) -> None:
         """Start a paused program again, whoever runs it."""
-        for one in self.used.values():
+        for one in self._having(program):
             await one.resume(program)
 
     async def stop(self, program: str) -> None:
         """End the program, whoever runs it."""
-        for one in self.used.values():
+        for one in self._having(program):
             await one.stop(program)
 
     async def close(self) -> None:
         """Let go of all programs, which go on."""
         for one in self._drivers.values():
             await one.close()
+
+    def _having(self, program: str) -> list[ProcessDriver]:
+        return [one for one in self.used.values() if one.may_have(program)]

@@ -41,6 +41,10 @@ class FakeProcesses:
         """Return whether there are programs."""
         return bool(self.programs)
 
+    def may_have(self, program: str) -> bool:
+        """Return whether it has the program."""
+        return program in self.programs
+
     async def ensure(self) -> bool:
         """It always runs."""
         return False

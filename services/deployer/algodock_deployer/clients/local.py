@@ -52,6 +52,10 @@ class LocalDriver:
         """Return whether programs of an earlier deployer, or of this one, are noted here."""
         return bool(self._kept) or any(self._folder.glob("*.json"))
 
+    def may_have(self, program: str) -> bool:  # noqa: ARG002  # the Protocol's
+        """Return that it may: to look costs nothing."""
+        return True
+
     async def ensure(self) -> bool:
         """Take over what an earlier deployer started; keep the logs within their size."""
         taken_over = self._lock_file is None

@@ -56,6 +56,10 @@ class ProcessDriver(Protocol):
         """Return whether files or processes of programs of this driver are on this machine."""
         ...
 
+    def may_have(self, program: str) -> bool:
+        """Return False when the files here say that this driver has no such program: nobody is asked for that."""
+        ...
+
     async def ensure(self) -> bool:
         """See to it that the manager itself runs; return whether it had to be started.
 

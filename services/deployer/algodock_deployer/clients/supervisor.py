@@ -67,6 +67,10 @@ class SupervisorDriver:
         """Return whether a supervisord of ours may run, or programs are written down for one."""
         return self._socket.exists() or any(path.name != GROUP_FILE for path in self.programs.glob("ai-*.ini"))
 
+    def may_have(self, program: str) -> bool:  # noqa: ARG002  # the Protocol's
+        """Return that it may: only the supervisord knows."""
+        return True
+
     async def ensure(self) -> bool:
         """Start supervisord unless it answers; what an earlier one left behind is ended first."""
         async with self._lock:

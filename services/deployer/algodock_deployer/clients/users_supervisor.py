@@ -60,6 +60,10 @@ class UsersSupervisorDriver:
         """Return whether a file of ours is there."""
         return bool(self._own())
 
+    def may_have(self, program: str) -> bool:  # noqa: ARG002  # the Protocol's
+        """Return that it may: only the supervisord knows."""
+        return True
+
     async def ensure(self) -> bool:
         """See that the supervisord answers; whoever runs it starts it, so the answer is always that we did not.
 

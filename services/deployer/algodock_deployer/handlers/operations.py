@@ -208,8 +208,8 @@ async def _serves(context: Context, service: Service) -> bool:
         return False
     async with context.database.read() as session:
         serving = [one for one in await Instances(session).of_service(service.id) if one.phase == "serving"]
-    seen = await context.processes.look_all()
-    return bool(serving) and all(one.program in seen and seen[one.program].alive for one in serving)
+    seen = [await context.processes.look(one.program) for one in serving]
+    return bool(seen) and all(one is not None and one.alive for one in seen)
 
 
 async def _again(context: Context, service: Service, release: Release, actor: str) -> None:

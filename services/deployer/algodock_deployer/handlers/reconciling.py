@@ -8,6 +8,7 @@ import structlog
 
 from algodock_common.events import ServiceCommand
 from algodock_common.identifiers import uuid7
+from algodock_deployer.clients.processes import DriverUnavailable
 from algodock_deployer.handlers.draining import start_drains
 from algodock_deployer.handlers.keeping import keep_alive
 from algodock_deployer.handlers.last_words import last_words
@@ -36,7 +37,11 @@ async def begin(context: Context) -> None:
 
 async def reconcile(context: Context) -> None:
     """Look at what runs and close the distance to what should."""
-    await context.processes.ensure()
+    try:
+        await context.processes.ensure()
+    except DriverUnavailable:
+        await start_drains(context)  # one manager that is away holds up no drain of another's programs
+        raise
     async with context.database.read() as session:
         instances = await Instances(session).of_node(context.node_id)
         services = {one.id: one for one in await Services(session).all(removed=True)}

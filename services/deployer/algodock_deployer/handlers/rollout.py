@@ -106,10 +106,12 @@ async def _any_lives(context: Context, service_id: UUID) -> bool:
     """Return whether something serves that could be replaced one by one; after a reboot nothing may."""
     async with context.database.read() as session:
         serving = [one for one in await Instances(session).of_service(service_id) if one.phase == "serving"]
-    if not serving:
-        return False
-    seen = await patiently(context.processes.look_all, within_s=context.tuning.patience_s)
-    return any(one.program in seen and seen[one.program].alive for one in serving)
+    for one in serving:
+        seen = await patiently(lambda one=one: context.processes.look(one.program),  # type: ignore[misc]
+                               within_s=context.tuning.patience_s)  # fmt: skip
+        if seen is not None and seen.alive:
+            return True
+    return False
 
 
 def took_place(commit: str) -> str:

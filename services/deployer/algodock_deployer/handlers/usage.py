@@ -28,7 +28,6 @@ async def usage_of(context: Context, name: str) -> tuple[Service, list[tuple[Ins
         if service is None or service.desired == "removed":
             raise ServiceNotFound(f"there is no service {name!r}")
         instances = await Instances(session).of_service(service.id)
-    seen = await context.processes.look_all()
-    running = {one.program: seen[one.program] for one in instances if one.program in seen}
-    used = await measure({program: found.pid for program, found in running.items() if found.alive and found.pid})
+    seen = [await context.processes.look(one.program) for one in instances]
+    used = await measure({found.program: found.pid for found in seen if found and found.alive and found.pid})
     return service, [(one, used.get(one.program)) for one in instances]
