@@ -1,4 +1,4 @@
-"""A subscription is stopped within seconds, also while its group keeps it waiting."""
+"""A subscription is stopped within seconds, also while its group keeps it waiting or its broker is away."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from aiokafka.errors import KafkaTimeoutError
 from faststream.kafka import KafkaBroker
 
 from algodock_common.messaging import subscriptions
@@ -56,3 +57,46 @@ async def test_a_stop_does_not_wait_for_a_group_that_is_being_joined(*, hangs: b
         await stopping
     assert subscriber.closed.is_set()
     assert subscriber.left is not hangs
+
+
+class Fetching:
+    """A subscriber whose broker died while it fetched: to stop it raises the fetch's cancellation, as aiokafka does."""
+
+    group_id = "a-group"
+
+    def __init__(self) -> None:
+        self.closed, self.starts = 0, 0
+        self.consumer: Any = self._consumer(answers=False)
+
+    def _consumer(self, *, answers: bool) -> Any:
+        async def end_offsets(_: object) -> dict[object, int]:
+            if not answers:
+                raise KafkaTimeoutError
+            return {}
+
+        async def close() -> None:
+            self.closed += 1
+
+        return SimpleNamespace(
+            end_offsets=end_offsets, assignment=set, subscription=lambda: {"task.ready"},
+            _client=SimpleNamespace(close=close),
+        )  # fmt: skip
+
+    async def start(self) -> None:
+        self.starts += 1
+        self.consumer = self._consumer(answers=True)
+
+    async def stop(self) -> None:
+        fetch = asyncio.create_task(asyncio.sleep(600))
+        await asyncio.sleep(0)
+        fetch.cancel()
+        await fetch
+
+
+async def test_a_subscription_whose_fetch_is_cut_off_is_made_anew() -> None:
+    subscriber = Fetching()
+    subscriptions = Subscriptions(cast("KafkaBroker", SimpleNamespace(subscribers=[subscriber])))
+    assert await subscriptions.ends() == {}
+    assert (subscriber.starts, subscriber.closed) == (1, 1)
+    assert await subscriptions.ends() == {}
+    assert subscriber.starts == 1, "this one answers"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -115,9 +114,21 @@ class Subscriptions:
 
     @staticmethod
     async def _stop_one(subscriber: Any) -> None:
-        with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            async with asyncio.timeout(LOOK_TIMEOUT_S):
-                await subscriber.stop()
+        """Stop a subscription whose broker may be away, in a task of its own.
+
+        aiokafka cancels the fetches that are under way, and raises their cancellation as if its caller had been
+        cancelled, before it has closed its connections.
+        """
+        consumer: Any = getattr(subscriber, "consumer", None)
+        stopping = asyncio.create_task(subscriber.stop(), name="subscription-stop")
+        await asyncio.wait({stopping}, timeout=LOOK_TIMEOUT_S)
+        if not stopping.done():
+            stopping.cancel()
+            await asyncio.wait({stopping}, timeout=GIVE_UP_S)
+        whole = stopping.done() and not stopping.cancelled() and stopping.exception() is None
+        if not whole and consumer is not None:
+            log.info("subscription_not_stopped", topics=sorted(consumer.subscription()))
+            await consumer._client.close()  # noqa: SLF001  # what its own stop had come to last
 
 
 def says_away(error: Exception) -> bool:
