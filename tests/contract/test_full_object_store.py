@@ -11,8 +11,8 @@ from aiohttp import web
 
 from algodock_common.settings import ObjectStoreSettings
 from algodock_common.storage import MinioObjectStore, ObjectStoreUnavailable
+from algodock_common.upstream import Pool as Upstream
 from algodock_runner.clients.answers import Answer
-from algodock_runner.clients.http_pool import HttpPool
 from algodock_runner.clients.results import SignedResults
 
 SAID = "<Error><Code>{}</Code><Message>There is no room.</Message><Resource>/x</Resource></Error>"
@@ -77,8 +77,7 @@ async def test_what_finds_no_room_may_be_stored_later(
 
 @FULL
 async def test_a_result_that_finds_no_room_waits(status: int, code: str) -> None:
-    pool = HttpPool(1)
-    await pool.start()
+    pool = Upstream()
     try:
         async with full(status, code) as url:
             store = MinioObjectStore(settings(url))
@@ -87,4 +86,4 @@ async def test_a_result_that_finds_no_room_waits(status: int, code: str) -> None
                 await results.put("tasks/x/1", Answer("text/plain", b"x", None, 1))
             await store.close()
     finally:
-        await pool.stop()
+        await pool.close()

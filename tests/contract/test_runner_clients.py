@@ -15,10 +15,10 @@ from algodock_common.errors import NotFound, Unavailable
 from algodock_common.settings import ObjectStoreSettings, SecretSettings
 from algodock_common.storage import MinioObjectStore, ObjectStoreUnavailable
 from algodock_common.testing import FakeObjectStore
+from algodock_common.upstream import Pool as Upstream
 from algodock_common.web import Identity, InternalClient
 from algodock_runner.clients.answers import Answer
 from algodock_runner.clients.gateway import FakeGateway, Gateway, HttpGateway, NoCallbackSecret
-from algodock_runner.clients.http_pool import HttpPool
 from algodock_runner.clients.restarts import FakeRestarts, HttpRestarts
 from algodock_runner.clients.results import PlainResults, Results, SignedResults
 from algodock_runner.domain.algorithms import KnownAlgorithm
@@ -127,11 +127,10 @@ async def results(
         fake = FakeObjectStore()
         yield PlainResults(fake), fake
         return
-    store, pool = MinioObjectStore(object_store_settings), HttpPool(4)
-    await pool.start()
+    store, pool = MinioObjectStore(object_store_settings), Upstream()
     await store.ensure_bucket()
     yield SignedResults(object_store_settings, store, pool), store
-    await pool.stop()
+    await pool.close()
     await store.close()
 
 
@@ -155,21 +154,19 @@ async def test_a_large_result_is_stored_from_its_file(results: tuple[Results, An
 
 async def test_a_store_that_is_away_may_be_tried_again(object_store_settings: ObjectStoreSettings) -> None:
     dead = object_store_settings.model_copy(update={"endpoint": "http://127.0.0.1:9"})
-    store, pool = MinioObjectStore(dead), HttpPool(1)
-    await pool.start()
+    store, pool = MinioObjectStore(dead), Upstream()
     try:
         with pytest.raises(ObjectStoreUnavailable) as failed:
             await SignedResults(dead, store, pool).put("tasks/x/1", Answer("text/plain", b"x", None, 1))
         assert failed.value.retryable
     finally:
-        await pool.stop()
+        await pool.close()
         await store.close()
 
 
 async def test_a_bucket_that_is_gone_is_made_again(object_store_settings: ObjectStoreSettings) -> None:
     fresh = object_store_settings.model_copy(update={"bucket": f"b-{uuid4().hex[:12]}"})
-    store, pool = MinioObjectStore(fresh), HttpPool(1)
-    await pool.start()
+    store, pool = MinioObjectStore(fresh), Upstream()
     try:
         put, answer = SignedResults(fresh, store, pool), Answer("text/plain", b"x", None, 1)
         with pytest.raises(ObjectStoreUnavailable):
@@ -177,5 +174,5 @@ async def test_a_bucket_that_is_gone_is_made_again(object_store_settings: Object
         await put.put("tasks/x/1", answer)
         assert await store.get("tasks/x/1") == b"x"
     finally:
-        await pool.stop()
+        await pool.close()
         await store.close()

@@ -12,11 +12,11 @@ from algodock_common.database import Database, migrate
 from algodock_common.messaging import Bus
 from algodock_common.routing import RoutingFeed, RoutingTable
 from algodock_common.signals import Signals
+from algodock_common.upstream import Pool
 from algodock_common.web import InternalClient, service_app, when_stopping
 from algodock_gateway.clients import HttpDeployer, HttpForge, HttpRegistry, HttpRunner
 from algodock_gateway.clients.fleet import HttpFleet
 from algodock_gateway.clients.live import RedisLive
-from algodock_gateway.clients.upstream import Pool
 from algodock_gateway.handlers.algorithms import Algorithms
 from algodock_gateway.handlers.batches import Batches
 from algodock_gateway.handlers.call_book import CallBook

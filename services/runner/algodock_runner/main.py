@@ -118,8 +118,8 @@ def worker(settings: Settings) -> FastAPI:
     """Return the application that runs tasks and sends callbacks; over HTTP it only shows how it is."""
     from algodock_common.identifiers import uuid7  # the API needs none of these
     from algodock_common.routing import RoutingFeed, RoutingTable
+    from algodock_common.upstream import Pool as Upstream
     from algodock_runner.clients.callback_target import HttpCallbackTarget
-    from algodock_runner.clients.http_pool import HttpPool
     from algodock_runner.clients.instances import HttpInstances
     from algodock_runner.clients.restarts import HttpRestarts
     from algodock_runner.clients.results import SignedResults
@@ -146,7 +146,7 @@ def worker(settings: Settings) -> FastAPI:
     table = RoutingTable()
     feed = RoutingFeed(bus, to_registry, table, redis, worker_id)
     bell = Bell(bus, source="/runner/worker", signals=signals)
-    http = HttpPool(4 * settings.worker.slots)
+    http = Upstream()
     target = HttpCallbackTarget(settings.callbacks.destinations, timeout_s=settings.callbacks.timeout_s)
     sender = CallbackSender(db, HttpGateway(to_gateway), target, settings=settings.callbacks, gateway_url=gateway_url)
     results = SignedResults(settings.objects, store, http)
@@ -179,7 +179,14 @@ def worker(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for close in (to_gateway.close, to_registry.close, to_deployer.close, redis.aclose, store.close):
+            for close in (
+                to_gateway.close,
+                to_registry.close,
+                to_deployer.close,
+                redis.aclose,
+                store.close,
+                http.close,
+            ):
                 stack.push_async_callback(close)
             await migrate(settings.database, schema=SCHEMA, migrations=MIGRATIONS)
             work = (
@@ -187,7 +194,7 @@ def worker(settings: Settings) -> FastAPI:
                 LoadTeller(bus, TaskLoad(db, table, pool, worker_id).look, source="/runner/worker"),
                 TaskWaking(db, table, HttpWakes(to_deployer), routed=lambda: feed.filled),
             )
-            for part in (http, target, BucketKeeper(store), signals, capacity, bus, db, bell, feed, sender, *work):
+            for part in (target, BucketKeeper(store), signals, capacity, bus, db, bell, feed, sender, *work):
                 await part.start()
                 stack.push_async_callback(part.stop)  # ended in the opposite order
             yield

@@ -19,8 +19,8 @@ from algodock_common.events import InstanceChanged, Limits
 from algodock_common.identifiers import uuid7
 from algodock_common.routing import RoutingTable
 from algodock_common.testing import FakeSlots
+from algodock_common.upstream import Pool
 from algodock_gateway.clients.fakes import FakeDeployer
-from algodock_gateway.clients.upstream import Pool
 from algodock_gateway.domain.algorithm import Algorithm
 from algodock_gateway.domain.call import CallRecord
 from algodock_gateway.domain.keys import ApiKey, fingerprint

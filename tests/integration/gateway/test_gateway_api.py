@@ -17,7 +17,7 @@ import pytest_asyncio
 from algodock_common.errors import Unavailable
 from algodock_common.events import Event, InstanceChanged, ServiceCommand, TaskFinished
 from algodock_common.identifiers import uuid7
-from algodock_gateway.clients.upstream import Pool
+from algodock_common.upstream import Pool
 from algodock_gateway.domain.keys import fingerprint
 from algodock_gateway.routes.relay import Peer, Relay
 from tests.integration.gateway.running import Gateway, free_socket, running_gateway

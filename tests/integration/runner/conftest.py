@@ -22,10 +22,10 @@ from algodock_common.identifiers import uuid7
 from algodock_common.routing import RoutingTable
 from algodock_common.settings import DatabaseSettings
 from algodock_common.testing import FakeObjectStore, FakeSlots
+from algodock_common.upstream import Pool as Upstream
 from algodock_common.web import Identity
 from algodock_runner.clients.callback_target import HttpCallbackTarget
 from algodock_runner.clients.gateway import FakeGateway
-from algodock_runner.clients.http_pool import HttpPool
 from algodock_runner.clients.instances import HttpInstances
 from algodock_runner.clients.registry import FakeRegistry
 from algodock_runner.clients.restarts import FakeRestarts
@@ -224,8 +224,7 @@ class Platform:
         self, *, rings: bool = True, results: Any = None, progress: Any = None, **settings: Any
     ) -> AsyncIterator[Pool]:
         """Run a worker; with its callbacks' sender idle."""
-        http = HttpPool(64)
-        await http.start()
+        http = Upstream()
         results = results or PlainResults(self.store)
         behind = Behind(self.db, results, limits=self.limits)
         ledger = Ledger(self.db, self.bell, behind, gateway_url=GATEWAY_URL, ended=lambda: None)
@@ -257,7 +256,7 @@ class Platform:
             for part in (pool, canceller, ledger, behind, capacity):
                 await part.stop()
             self.slots.listeners.remove(capacity.told)
-            await http.stop()
+            await http.close()
             if rings:
                 self.broker.pools.remove(pool)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from algodock_gateway.clients.upstream import CannotConnect, Origin, Pool
+from algodock_common.upstream import CannotConnect, Origin, Pool
 from algodock_gateway.routes.headers import request_head
 
 

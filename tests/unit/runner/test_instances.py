@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from algodock_runner.clients.http_pool import HttpPool
+from algodock_common.upstream import Pool
 from algodock_runner.clients.instances import Call, CallFailed, HttpInstances
 from algodock_runner.domain.retry import CONNECTION_LOST, Kind
 
@@ -19,14 +19,13 @@ LARGE = 3 * 2**20
 
 
 @pytest.fixture
-async def pool() -> AsyncIterator[HttpPool]:
-    pool = HttpPool(4)
-    await pool.start()
+async def pool() -> AsyncIterator[Pool]:
+    pool = Pool()
     yield pool
-    await pool.stop()
+    await pool.close()
 
 
-async def failure_of(pool: HttpPool, *, promised: int, sent: int) -> CallFailed:
+async def failure_of(pool: Pool, *, promised: int, sent: int) -> CallFailed:
     """Call an instance that promises an answer of so many bytes and sends so many."""
 
     async def instance(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -44,12 +43,12 @@ async def failure_of(pool: HttpPool, *, promised: int, sent: int) -> CallFailed:
     return failed.value
 
 
-async def test_a_connection_that_breaks_is_lost(pool: HttpPool) -> None:
+async def test_a_connection_that_breaks_is_lost(pool: Pool) -> None:
     failed = await failure_of(pool, promised=100, sent=10)
     assert (failed.failure.kind, failed.failure.error.type) == (Kind.TRANSIENT, CONNECTION_LOST)
 
 
-async def test_a_task_for_a_grpc_service_fails_for_good_and_says_why(pool: HttpPool) -> None:
+async def test_a_task_for_a_grpc_service_fails_for_good_and_says_why(pool: Pool) -> None:
     call = Call(uuid4(), 1, b"{}", "application/json", timeout_s=20, max_answer_bytes=LARGE)
     with pytest.raises(CallFailed, match="gRPC") as failed:
         await HttpInstances(pool).predict("grpc://127.0.0.1:1", call)
@@ -59,7 +58,7 @@ async def test_a_task_for_a_grpc_service_fails_for_good_and_says_why(pool: HttpP
 
 
 async def test_an_answer_that_finds_no_room_here_is_no_lost_connection(
-    pool: HttpPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here the folder of temporary files is gone, which a full disk is like."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))

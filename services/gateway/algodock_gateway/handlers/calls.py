@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
-from algodock_gateway.clients.upstream import CallerGone, CannotConnect
+from algodock_common.upstream import CallerGone, CannotConnect
 from algodock_gateway.domain import AlgorithmUnknown, NoInstance, SpeaksGrpc
 from algodock_gateway.domain.gate import Gate
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from algodock_common.capacity import Capacity
     from algodock_common.routing import Instance, Route, RoutingTable
-    from algodock_gateway.clients.upstream import Connection, Pool
+    from algodock_common.upstream import Connection, Pool
     from algodock_gateway.handlers.directory import Directory
     from algodock_gateway.handlers.waking import Waking
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from algodock_common.errors import AlgoDockError
 from algodock_common.observability import current_trace_id, current_traceparent, span
+from algodock_common.upstream import AnswerTooLate, CallerGone, UpstreamError
 from algodock_common.web import problem_response, unexpected_error
-from algodock_gateway.clients.upstream import AnswerTooLate, CallerGone, UpstreamError
 from algodock_gateway.domain import AnswerOverdue, BodyTooLarge, InstanceFailed, KeyRefused
 from algodock_gateway.domain.keys import bearer
 from algodock_gateway.routes.call import PREFIX, Call
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from algodock_common.observability import SpanHandle
     from algodock_common.routing import Instance, Route
-    from algodock_gateway.clients.upstream import Connection
+    from algodock_common.upstream import Connection
     from algodock_gateway.domain.gate import Gate
     from algodock_gateway.handlers.call_book import CallBook
     from algodock_gateway.handlers.calls import CallDesk

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from algodock_common.observability import span
-from algodock_gateway.clients.upstream import CallerGone
+from algodock_common.upstream import CallerGone
 from algodock_gateway.domain.keys import bearer
 from algodock_gateway.routes.ai import BEGUN_SPAN, SentCall
 from algodock_gateway.routes.call import PREFIX, Call

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from algodock_gateway.clients.upstream import CallerGone, UpstreamError
+from algodock_common.upstream import CallerGone, UpstreamError
 from algodock_gateway.domain import BodyTooLarge
 from algodock_gateway.routes.headers import answer_headers
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Send
 
-    from algodock_gateway.clients.upstream import Connection
+    from algodock_common.upstream import Connection
 
 __all__ = ["AnswerBroke", "Forwarded", "forward", "pass_answer"]
 

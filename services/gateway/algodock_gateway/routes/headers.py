@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Message, Scope
 
-    from algodock_gateway.clients.upstream import Origin
+    from algodock_common.upstream import Origin
 
 __all__ = [
     "NOT_ANSWERED", "Headers", "answer_headers", "body_length_of", "declared_length", "header_of", "length_to_declare",

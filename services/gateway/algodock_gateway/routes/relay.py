@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from algodock_common.errors import Unavailable, UpstreamFailed, UpstreamTimeout
 from algodock_common.observability import current_traceparent
+from algodock_common.upstream import AnswerTooLate, CallerGone, CannotConnect, UpstreamError
 from algodock_common.web import IDENTITY_HEADER
-from algodock_gateway.clients.upstream import AnswerTooLate, CallerGone, CannotConnect, UpstreamError
 from algodock_gateway.domain import BodyTooLarge
 from algodock_gateway.routes.forward import AnswerBroke, Forwarded, forward
 from algodock_gateway.routes.headers import body_length_of, declared_length, header_of, request_head
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from algodock_gateway.clients.upstream import Connection, Pool
+    from algodock_common.upstream import Connection, Pool
 
 __all__ = ["Peer", "Relay", "Relayed"]
 

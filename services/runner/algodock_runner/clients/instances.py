@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Literal, Protocol
-
-import aiohttp
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from algodock_common.errors import PROBLEM_CONTENT_TYPE
 from algodock_common.observability import current_traceparent, span
 from algodock_common.outages import is_infrastructure
 from algodock_common.storage import BINARY
+from algodock_common.upstream import CannotConnect, UpstreamError, exchange
 from algodock_runner.clients.answers import Answer, AttemptFailed, receive
 from algodock_runner.clients.streams import EVENTS, LINES, receive_stream
 from algodock_runner.domain.requests import JSON
 from algodock_runner.domain.retry import CONNECTION_LOST, Failure, Kind, failure_of_status, task_error
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
     from uuid import UUID
 
-    from algodock_runner.clients.http_pool import HttpPool
+    from algodock_common.upstream import Connection, Pool
     from algodock_runner.clients.streams import Listener
 
 __all__ = ["Call", "CallFailed", "CancelAnswer", "HttpInstances", "Instances"]
 
-CONNECT_S = 3.0
-CHUNK = 64 * 1024
 ERROR_BYTES = 64 * 1024
 CANCEL_S = 3.0
 HEADER_LIMIT = 255
@@ -94,7 +93,7 @@ class Instances(Protocol):
 class HttpInstances:
     """Instances over HTTP."""
 
-    def __init__(self, pool: HttpPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         """Keep the pool."""
         self._pool = pool
 
@@ -108,14 +107,14 @@ class HttpInstances:
         url = f"{base_url}/predict"
         with span("POST /predict", kind="client", http__request__method="POST", url__full=url) as handle:
             try:
-                answer = await self._predict(url, call)
+                answer = await self._predict(base_url, call)
             except CallFailed as failed:
                 handle.set(http__response__status_code=failed.failure.error.status)
                 raise
             handle.set(http__response__status_code=200)
             return answer
 
-    async def _predict(self, url: str, call: Call) -> Answer:
+    async def _predict(self, base_url: str, call: Call) -> Answer:
         headers = {
             "content-type": call.content_type,
             "accept": ACCEPTED,
@@ -126,63 +125,71 @@ class HttpInstances:
         traceparent = current_traceparent()
         if traceparent is not None:
             headers["traceparent"] = traceparent
-        timeout = aiohttp.ClientTimeout(total=call.timeout_s, sock_connect=CONNECT_S)
-        body: Any = call.body if isinstance(call.body, bytes) else call.body.open("rb")
         try:
-            async with self._pool.session.post(
-                url, data=body, headers=headers, timeout=timeout, allow_redirects=False
-            ) as response:
-                if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
-                    chunks = response.content.iter_chunked(CHUNK)
-                    limit = call.max_answer_bytes
-                    if response.content_type == EVENTS or response.content_type in LINES:
-                        chunks = response.content.iter_any()  # what is said is passed on at once
-                        return await receive_stream(chunks, response.content_type, listener=call.listener, limit=limit)
-                    return await receive(chunks, _content_type(response), limit=limit)
-                raise CallFailed(await _refusal(response), sent=True)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            async with (
+                asyncio.timeout(call.timeout_s),
+                exchange(self._pool, self._pool.origin(base_url), "POST", "/predict", headers, call.body) as answer,
+            ):
+                if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+                    kind, limit = _media_type(answer), call.max_answer_bytes
+                    if kind == EVENTS or kind in LINES:
+                        return await receive_stream(_body(answer), kind, listener=call.listener, limit=limit)
+                    return await receive(_body(answer), _content_type(answer), limit=limit)
+                raise CallFailed(await _refusal(answer), sent=True)
+        except CannotConnect as error:
             reason = task_error("ConnectionRefused", f"the instance cannot be reached: {error}")
             raise CallFailed(Failure(Kind.NOT_STARTED, reason), sent=False) from error
         except TimeoutError as error:
             reason = task_error("Timeout", f"no answer within {call.timeout_s:g} s", HTTPStatus.GATEWAY_TIMEOUT)
             raise CallFailed(Failure(Kind.TRANSIENT, reason), sent=True) from error
-        except (aiohttp.ClientError, OSError) as error:
-            if isinstance(error, aiohttp.ClientError) or is_infrastructure(error):
+        except (UpstreamError, OSError) as error:
+            if isinstance(error, UpstreamError) or is_infrastructure(error):
                 reason = task_error(CONNECTION_LOST, f"the connection broke before the answer was whole: {error!r}")
             else:  # the disk, for one: not the instance's fault
                 reason = task_error(type(error).__name__, f"the answer cannot be kept on the worker's machine: {error}")
             raise CallFailed(Failure(Kind.TRANSIENT, reason), sent=True) from error
-        finally:
-            if not isinstance(body, bytes):
-                body.close()
 
     async def cancel(self, base_url: str, task_id: UUID) -> CancelAnswer:
         """Ask it."""
         if base_url.startswith("grpc://"):
             return "stopped"  # nothing was ever begun there
-        timeout = aiohttp.ClientTimeout(total=CANCEL_S, sock_connect=CONNECT_S)
+        path = f"/cancel/{task_id}"
         try:
-            async with self._pool.session.post(
-                f"{base_url}/cancel/{task_id}", timeout=timeout, allow_redirects=False
-            ) as response:
-                return "goes on" if response.status == HTTPStatus.ACCEPTED else "stopped"
-        except aiohttp.ClientConnectorError as error:
-            return "refused" if isinstance(error.os_error, ConnectionRefusedError) else "silent"
-        except (aiohttp.ClientError, TimeoutError, OSError):
+            async with (
+                asyncio.timeout(CANCEL_S),
+                exchange(self._pool, self._pool.origin(base_url), "POST", path, {}) as answer,
+            ):
+                return "goes on" if answer.status == HTTPStatus.ACCEPTED else "stopped"
+        except CannotConnect as error:
+            return "refused" if isinstance(error.__cause__, ConnectionRefusedError) else "silent"
+        except (UpstreamError, TimeoutError, OSError):
             return "silent"
 
 
-def _content_type(response: aiohttp.ClientResponse) -> str:
+async def _body(answer: Connection) -> AsyncIterator[bytes]:
+    """Yield an answer's body as it comes."""
+    while data := await answer.read():
+        yield data
+
+
+def _media_type(answer: Connection) -> str:
+    return answer.header(b"content-type").partition(";")[0].strip().lower()
+
+
+def _content_type(answer: Connection) -> str:
     """Return the answer's content type if another header can carry it."""
-    said = response.headers.get("content-type", "").strip()
+    said = answer.header(b"content-type")
     return said if said and len(said) <= HEADER_LIMIT and said.isascii() and said.isprintable() else BINARY
 
 
-async def _refusal(response: aiohttp.ClientResponse) -> Failure:
+async def _refusal(answer: Connection) -> Failure:
     """Read why an instance refused: a problem's own words, else the beginning of the body."""
-    raw = await response.content.read(ERROR_BYTES)
-    kind, message = f"HTTP {response.status}", raw[:500].decode(errors="replace").strip()
-    if response.content_type in {PROBLEM_CONTENT_TYPE, JSON}:
+    raw = b""
+    while len(raw) < ERROR_BYTES and (data := await answer.read()):
+        raw += data
+    raw = raw[:ERROR_BYTES]
+    kind, message = f"HTTP {answer.status}", raw[:500].decode(errors="replace").strip()
+    if _media_type(answer) in {PROBLEM_CONTENT_TYPE, JSON}:
         try:
             document = json.loads(raw)
         except (ValueError, RecursionError):
@@ -192,9 +199,9 @@ async def _refusal(response: aiohttp.ClientResponse) -> Failure:
             named = raised.get("type") if isinstance(raised, dict) else None
             kind = str(named or document.get("title") or kind)
             message = _words(document.get("detail")) or message
-    after = response.headers.get("retry-after", "")
-    error = task_error(kind, message or f"the instance answered {response.status}", response.status)
-    return failure_of_status(response.status, error, float(after) if after.isdigit() else None)
+    after = answer.header(b"retry-after")
+    error = task_error(kind, message or f"the instance answered {answer.status}", answer.status)
+    return failure_of_status(answer.status, error, float(after) if after.isdigit() else None)
 
 
 def _words(detail: object) -> str:

@@ -21,14 +21,13 @@ __all__ = ["signed_put"]
 def signed_put(
     settings: ObjectStoreSettings, key: str, body: bytes, content_type: str, *, now: datetime | None = None
 ) -> tuple[str, dict[str, str]]:
-    """Return the URL and the headers that store ``body`` under ``key``."""
-    endpoint = settings.endpoint.rstrip("/")
+    """Return the path below ``S3_ENDPOINT``, and the headers besides ``host``, that store ``body`` under ``key``."""
     path = quote(f"/{settings.bucket}/{key}", safe="/-_.~")
     moment = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
     body_hash = hashlib.sha256(body).hexdigest()
     headers = {
         "content-type": content_type,
-        "host": urlsplit(endpoint).netloc,
+        "host": urlsplit(settings.endpoint).netloc,
         "x-amz-content-sha256": body_hash,
         "x-amz-date": moment,
     }
@@ -43,7 +42,8 @@ def signed_put(
         f"AWS4-HMAC-SHA256 Credential={settings.access_key.get_secret_value()}/{scope}, "
         f"SignedHeaders={names}, Signature={signature}"
     )
-    return endpoint + path, headers
+    del headers["host"]  # it stands in every head
+    return path, headers
 
 
 @lru_cache(maxsize=4)

@@ -1,4 +1,4 @@
-"""What can go wrong between the gateway and an instance."""
+"""What can go wrong between a caller of ours and an instance."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["AnswerTooLate", "BadAnswer", "CallerGone", "CannotConnect", "Connect
 
 
 class UpstreamError(Exception):
-    """Something went wrong between the gateway and an instance.
+    """Something went wrong between a caller of ours and an instance.
 
     ::
 

@@ -1,6 +1,6 @@
 """One HTTP/1.1 connection to an instance: bytes out, an answer's head and body in.
 
-The gateway's hot path, so it does what a proxy needs and nothing else: no redirects, cookies,
+The hot path of calls and tasks, so it does what a proxy needs and nothing else: no redirects, cookies,
 decompression or proxies. ``docs/decisions/0040-own-upstream-client.md`` has the reason and figures.
 """
 
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
-from algodock_gateway.clients.upstream.answer import Answer
-from algodock_gateway.clients.upstream.errors import AnswerTooLate, BadAnswer, ConnectionBroke, UpstreamError
+from algodock_common.upstream.answer import Answer
+from algodock_common.upstream.errors import AnswerTooLate, BadAnswer, ConnectionBroke, UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from algodock_gateway.clients.upstream.pool import Origin
+    from algodock_common.upstream.pool import Origin
 
 __all__ = ["Connection"]
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import httptools
 
-from algodock_gateway.clients.upstream.errors import BadAnswer
+from algodock_common.upstream.errors import BadAnswer
 
 __all__ = ["Answer"]
 
@@ -53,6 +53,10 @@ class Answer:
     def answering(self) -> bool:
         """Say whether the answer's head is there."""
         return self._head_done
+
+    def header(self, name: bytes) -> str:
+        """Return the first header of this name (in lower case), an empty text without one."""
+        return next((value.decode("latin-1").strip() for key, value in self.headers if key == name), "")
 
     # httptools calls what follows.
 

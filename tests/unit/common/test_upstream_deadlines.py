@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from algodock_gateway.clients.upstream import AnswerTooLate, Connection, Origin
+from algodock_common.upstream import AnswerTooLate, Connection, Origin
 
 
 @pytest.fixture

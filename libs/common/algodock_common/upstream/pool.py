@@ -1,4 +1,4 @@
-"""The gateway's pool of connections to instances and services, one stack of idle ones per origin."""
+"""A pool of connections to instances and services, one stack of idle ones per origin."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from algodock_gateway.clients.upstream.connection import Connection
-from algodock_gateway.clients.upstream.errors import CannotConnect, ConnectionBroke
+from algodock_common.upstream.connection import Connection
+from algodock_common.upstream.errors import CannotConnect, ConnectionBroke
 
 __all__ = ["Origin", "Pool"]
 
