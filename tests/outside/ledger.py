@@ -22,7 +22,7 @@ from standardwebhooks.webhooks import Webhook
 from tests.outside.obedient import obey
 from tests.outside.platform import Platform, eventually
 
-__all__ = ["Execution", "Ledger", "p95"]
+__all__ = ["Execution", "Ledger", "p95", "percentile"]
 
 
 @dataclass
@@ -213,4 +213,9 @@ async def _end(runner: web.AppRunner) -> None:
 
 def p95(times: list[float]) -> float:
     """Return the 95th percentile; 0 of nothing."""
-    return 0.0 if not times else statistics.quantiles(times, n=20)[18] if len(times) > 1 else times[0]
+    return percentile(times, 95)
+
+
+def percentile(times: list[float], percent: int) -> float:
+    """Return a percentile (1 to 99); 0 of nothing."""
+    return 0.0 if not times else statistics.quantiles(times, n=100)[percent - 1] if len(times) > 1 else times[0]

@@ -29,8 +29,14 @@ async def obey(asked: dict[str, Any], mark: str = "") -> web.Response:
 @contextmanager
 def own_process() -> Iterator[str]:
     """Serve it from a process of its own until the block ends; return its address."""
-    command = [sys.executable, "-m", __name__]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+    with subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        cwd=ROOT,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # as an instance has one: the kernel may share cores among sessions
+    ) as program:
         assert program.stdin is not None
         assert program.stdout is not None
         url = program.stdout.readline().strip()
