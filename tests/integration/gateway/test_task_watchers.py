@@ -109,7 +109,8 @@ async def test_a_watcher_is_given_signs_of_life(scene: Scene, monkeypatch: pytes
     monkeypatch.setattr(task_events, "HEARTBEAT_S", 0.02)
     async with scene.watched() as parts:
         assert _word(await anext(parts)) == "accepted"
-        assert [await anext(parts) for _ in range(3)] == [HEARTBEAT] * 3
+        async with asyncio.timeout(60):
+            assert [await anext(parts) for _ in range(3)] == [HEARTBEAT] * 3
         assert scene.history.reads == 1, "a sign of life asks nobody"
 
 

@@ -15,10 +15,13 @@ from algodock_runner.domain.requests import NewTask, new_task
 from algodock_runner.handlers.intake import Intake
 from algodock_runner.handlers.submit import Made, Submission
 from algodock_runner.repository.accept import accept
+from algodock_runner.routes.bodies import ENVELOPE_BYTES
 
 from .serving import served
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from .conftest import Platform
 
 
@@ -198,6 +201,24 @@ async def test_a_body_past_the_limit_is_refused_before_it_is_read(platform: Plat
             "/internal/tasks", content=b"{", headers={"content-length": str(2**30), "content-type": "application/json"}
         )
     assert answer.status_code == 413
+
+
+async def test_a_body_of_unknown_length_is_read_up_to_the_limit_and_no_further(platform: Platform) -> None:
+    platform.limits = platform.limits.model_copy(update={"max_input_bytes": 100_000})
+    read = 0
+
+    async def parts() -> AsyncIterator[bytes]:
+        nonlocal read
+        yield b'{"algorithm": "echo", "input": "'
+        while read < 5_000_000:
+            read += 50_000
+            yield b"x" * 50_000
+        yield b'"}'
+
+    async with served(platform) as client:
+        answer = await client.post("/internal/tasks", content=parts(), headers={"content-type": "application/json"})
+    assert answer.status_code == 413
+    assert read < 100_000 + ENVELOPE_BYTES + 100_000
 
 
 @pytest.mark.parametrize("header", ["authorization", "x-algodock-identity"])

@@ -230,6 +230,13 @@ async def test_files_past_the_limit_are_refused_before_they_come_or_when_they_tu
     assert not platform.store.keys
 
 
+async def test_what_says_the_task_is_held_and_so_bounded_by_itself(platform: Platform) -> None:
+    answer = await sent(platform, [task_part(input={"text": "x" * 300_000}), ("f", ("f", b"x", "image/png"))])
+    assert answer.status_code == 413
+    assert "'task' is larger than" in answer.json()["detail"]
+    assert not platform.store.keys
+
+
 async def test_an_object_store_that_is_away_accepts_nothing(platform: Platform) -> None:
     platform.store.available = False
     answer = await sent(platform, [task_part(), ("f", ("f", b"x", "image/png"))])
@@ -250,7 +257,7 @@ async def test_a_large_file_passes_through_without_being_held(
         nonlocal highest, before
         yield FINE + FILE.removesuffix(b"x\r\n")
         for number in range(blocks):
-            yield block
+            yield bytes(bytearray(block))  # memory of its own, which whoever holds it keeps
             await asyncio.sleep(0)
             if number == 40:
                 before = resident()

@@ -14,6 +14,7 @@ from algodock_common.events import AlgorithmChanged, Event
 from algodock_common.identifiers import uuid7
 from algodock_runner.domain.errors import ResultGone, UnknownTask
 from algodock_runner.handlers.sweeper import Sweeper
+from algodock_runner.repository import retention
 from algodock_runner.repository.claim import Slots, claim
 from algodock_runner.settings import TaskSettings
 
@@ -103,6 +104,24 @@ async def test_limits_hold_for_results_that_were_there_before_and_go_with_the_li
     await limit(platform)
     assert {row.after for row in await platform.rows(query)} == {None}
     assert not await platform.rows("SELECT 1 FROM algorithms WHERE limits_due")
+
+
+async def test_limits_that_change_while_results_learn_of_them_are_due_again(platform: Platform) -> None:
+    await limit(platform, result_ttl_s=3600)
+    change = "UPDATE algorithms SET limits = jsonb_build_object('result_ttl_s', CAST(:ttl AS int)), limits_due = true"
+    await platform.change(change + " WHERE name = 'echo'", ttl=60)
+    async with platform.db.transaction() as tx:
+        due = await retention.limits_due(tx)
+    assert due
+    await platform.change(change + " WHERE name = 'echo'", ttl=30)
+    async with platform.db.transaction() as tx:
+        await retention.limits_applied(tx, *due)
+        again = await retention.limits_due(tx)
+        assert again
+        assert again[0] == due[0]
+        assert again[1] != due[1]
+        await retention.limits_applied(tx, *again)
+        assert await retention.limits_due(tx) is None
 
 
 async def test_the_oldest_results_go_when_the_quota_is_used_up(platform: Platform) -> None:

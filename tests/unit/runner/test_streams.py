@@ -191,6 +191,7 @@ async def test_an_error_line_fails_the_attempt() -> None:
         (EVENTS, b"data: " + b"x" * 5000),
         (EVENTS, b"data: 12345678\n" * 500),
         (NDJSON, lines("x" * 2000)),
+        (EVENTS, b'event: done\ndata: {"result": "' + 400 * "ü".encode() + b'"}\n\n'),  # as it is stored
     ],
 )
 async def test_a_part_that_is_too_large_fails_for_good(kind: str, body: bytes) -> None:
