@@ -1,8 +1,8 @@
 """The object store over the minio SDK: MinIO, AWS S3, or the embedded server, by ``S3_*``.
 
 The SDK blocks, so its calls run in a few threads of their own. Where small objects are written by
-the thousand, write them with signed requests from the event loop instead. Files are stored one at a
-time, by a thread that yields: hashing and sending a large one keeps a core busy that calls want.
+the thousand, write them with signed requests from the event loop instead. Large files are stored one
+at a time, by a thread that yields: hashing and sending one keeps a core busy that calls want.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class MinioObjectStore:
         self._settings = settings
         self._bucket = settings.bucket
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="object-store")
-        self._files = ThreadPoolExecutor(1, thread_name_prefix="object-store-files", initializer=yield_to_threads)
+        self._large = ThreadPoolExecutor(1, thread_name_prefix="object-store-large", initializer=yield_to_threads)
         self._lock = threading.Lock()
         self._endpoint = _origin(settings.endpoint)
         self._public = _origin(settings.public_url or settings.endpoint)
@@ -74,7 +74,7 @@ class MinioObjectStore:
 
     async def close(self) -> None:
         """Give the threads back; calls that are under way end first."""
-        for threads in (self._threads, self._files):
+        for threads in (self._threads, self._large):
             await asyncio.to_thread(threads.shutdown)
 
     async def put(
@@ -103,12 +103,13 @@ class MinioObjectStore:
         self, key: str, path: Path, content_type: str = BINARY, metadata: Mapping[str, str] | None = None
     ) -> ObjectInfo:
         """Store a file."""
+        size = (await asyncio.to_thread(path.stat)).st_size
 
         def write() -> ObjectInfo:
             with path.open("rb") as file:
-                return self._write(key, file, path.stat().st_size, content_type, metadata)
+                return self._write(key, file, size, content_type, metadata)
 
-        return await self._call(write, checked_key(key), by=self._files)
+        return await self._call(write, checked_key(key), by=self._large if size > _PART_BYTES else self._threads)
 
     async def get(self, key: str) -> bytes:
         """Return an object whole."""
