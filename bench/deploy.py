@@ -5,8 +5,6 @@ It starts a platform of its own and removes it, unless ALGODOCK_URL and ALGODOCK
 
 from __future__ import annotations
 
-import argparse
-import json
 import pathlib
 import statistics
 import sys
@@ -19,10 +17,11 @@ import resources
 from load import BODY
 from paced import Paced
 from pushing import Echo
+from report import Goals, options, report, say
 from stage import Platform, platform
 from wire import Connection, request_bytes
 
-GOALS: dict[str, tuple[str, float]] = {
+GOALS: Goals = {
     "push_to_live_p50_s": ("<=", 2.0),
     "push_to_live_p95_s": ("<=", 3.5),
     "new_environment_s": ("<=", 6.0),
@@ -41,16 +40,12 @@ PER_S, CONNECTIONS = 200, 32
 MANY = 200
 
 
-def _say(text: str) -> None:
-    print(f"bench: {text}", file=sys.stderr, flush=True)
-
-
 def _measure(stage: Platform, scale: float) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="algodock-bench-echo-") as folder:
         echo = Echo(stage, pathlib.Path(folder))
         try:
-            _say("first push of the echo: builds its environment")
+            say("first push of the echo: builds its environment")
             echo.push()
             figures |= _pushes(echo, max(5, round(20 * scale)))
             figures |= _environments(echo)
@@ -64,7 +59,7 @@ def _measure(stage: Platform, scale: float) -> dict[str, Any]:
 
 
 def _pushes(echo: Echo, count: int) -> dict[str, Any]:
-    _say(f"{count} pushes with an unchanged environment")
+    say(f"{count} pushes with an unchanged environment")
     pushes = [echo.pushed() for _ in range(count)]
     took = sorted(push.took_s for push in pushes)
     parts = echo.parts_ms(pushes)
@@ -79,21 +74,21 @@ def _pushes(echo: Echo, count: int) -> dict[str, Any]:
 
 
 def _environments(echo: Echo) -> dict[str, Any]:
-    _say("3 pushes with an environment that was never built, of wheels that the cache has")
+    say("3 pushes with an environment that was never built, of wheels that the cache has")
     return {"new_environment_s": statistics.median(echo.push_with(extra) for extra in ("idna", "h11", "click"))}
 
 
 def _rollbacks(echo: Echo, count: int) -> dict[str, Any]:
-    _say(f"{count} rollbacks to the release before")
+    say(f"{count} rollbacks to the release before")
     return {"rollback_s": statistics.median(echo.roll_back() for _ in range(count))}
 
 
 def _under_load(stage: Platform, echo: Echo, deploys: int, rest_s: float) -> dict[str, Any]:
     request = request_bytes("POST", stage.url, path=echo.path, headers=stage.headers, body=BODY)
-    _say(f"{PER_S} calls a second at rest for {rest_s:.0f} s")
+    say(f"{PER_S} calls a second at rest for {rest_s:.0f} s")
     with Paced(stage.url, request, per_s=PER_S, connections=CONNECTIONS) as rest:
         time.sleep(rest_s)
-    _say(f"{deploys} deploys one after another under the same load")
+    say(f"{deploys} deploys one after another under the same load")
     with Paced(stage.url, request, per_s=PER_S, connections=CONNECTIONS) as loaded:
         took = [echo.push() for _ in range(deploys)]
     served = loaded.served
@@ -112,7 +107,7 @@ def _under_load(stage: Platform, echo: Echo, deploys: int, rest_s: float) -> dic
 def _many(stage: Platform, echo: Echo, scale: float) -> dict[str, Any]:
     calls = max(300, round(3000 * scale))
     alone_ms = _call_p50_ms(stage, echo, calls)
-    _say(f"{MANY} registered services")
+    say(f"{MANY} registered services")
     with many.registered(stage, MANY):
         time.sleep(12)  # every one of them has been looked at once
         beside_ms = _call_p50_ms(stage, echo, calls)
@@ -141,10 +136,10 @@ def _call_p50_ms(stage: Platform, echo: Echo, calls: int) -> float:
 
 
 def _leases(stage: Platform) -> dict[str, Any]:
-    _say("1,000 leases asked for at once")
+    say("1,000 leases asked for at once")
     found = many.lease_at_once(stage)
     if found is None:
-        _say("the platform's data folder is not at hand: no leases")
+        say("the platform's data folder is not at hand: no leases")
         return {"lease_conflicts": None}
     return {
         "lease_conflicts": found.conflicts,
@@ -154,41 +149,12 @@ def _leases(stage: Platform) -> dict[str, Any]:
     }
 
 
-def _missed(figures: dict[str, Any]) -> list[str]:
-    missed = []
-    for name, (relation, goal) in GOALS.items():
-        value = figures.get(name)
-        if value is not None and not (value <= goal if relation == "<=" else value >= goal):
-            missed.append(name)
-    return missed
-
-
-def _table(figures: dict[str, Any]) -> None:
-    for name, value in figures.items():
-        if isinstance(value, dict):
-            print(name, *(f"  {part:32} {number}" for part, number in value.items()), sep="\n")
-            continue
-        relation, goal = GOALS.get(name, ("", 0))
-        print(f"{name:30} {value!s:>12}" + (f"   goal {relation} {goal:g}" if relation else ""))
-
-
 def main() -> int:
     """Measure and print; exits 1 with ``--check`` when a figure misses its goal."""
-    parser = argparse.ArgumentParser(
-        prog="algodock bench deploy", description=__doc__.partition("\n")[0] if __doc__ else ""
-    )
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
-    parser.add_argument("--check", action="store_true", help="exit with 1 when a figure misses its goal")
-    parser.add_argument("--scale", type=float, default=1.0, help="more or fewer repetitions (default 1)")
-    wanted = parser.parse_args()
+    wanted = options("deploy", __doc__).parse_args()
     with platform() as stage:
         figures = _measure(stage, wanted.scale)
-    figures["missed"] = _missed(figures)
-    if wanted.json:
-        print(json.dumps(figures))
-    else:
-        _table(figures)
-    return 1 if wanted.check and figures["missed"] else 0
+    return report(figures, GOALS, wanted)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,6 @@ ALGODOCK_API_KEY name one.
 
 from __future__ import annotations
 
-import argparse
-import json
 import pathlib
 import statistics
 import sys
@@ -22,11 +20,12 @@ import resources
 from celery_run import celery_tasks_per_s
 from one_task import task_times
 from pushing import Echo
+from report import Goals, options, report, say
 from stage import Platform, platform
 from submitting import in_batches, one_by_one
 from wire import Connection, request_bytes
 
-GOALS: dict[str, tuple[str, float]] = {
+GOALS: Goals = {
     "ratio": (">=", 1.0),
     "latency_p50_ms": ("<=", 20.0),
     "latency_p99_ms": ("<=", 60.0),
@@ -46,16 +45,12 @@ LONGEST_S = 300.0
 WAITING = ("queued", "running", "accepted")
 
 
-def _say(text: str) -> None:
-    print(f"bench: {text}", file=sys.stderr, flush=True)
-
-
 def _measure(stage: Platform, scale: float, rounds: int) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="algodock-bench-echo-") as folder:
         echo = Echo(stage, pathlib.Path(folder))
         try:
-            _say("pushes the echo that the tasks call")
+            say("pushes the echo that the tasks call")
             echo.push()
             figures |= _latency(stage, echo.name, max(50, round(500 * scale)))
             figures |= _throughput(stage, echo.name, max(500, round(5000 * scale)), rounds)
@@ -67,7 +62,7 @@ def _measure(stage: Platform, scale: float, rounds: int) -> dict[str, Any]:
 
 
 def _latency(stage: Platform, algorithm: str, count: int) -> dict[str, Any]:
-    _say(f"{count} tasks one after the other, each by long poll")
+    say(f"{count} tasks one after the other, each by long poll")
     times = task_times(stage, algorithm, count)
     return {
         "latency_p50_ms": times.finished_p50_ms,
@@ -81,13 +76,13 @@ def _throughput(stage: Platform, algorithm: str, count: int, rounds: int) -> dic
     """Return the medians of as many rounds: ours, then the peer's, in turns."""
     ours, peers, with_tasks, objects, behind = [], [], [], [], []
     for number in range(rounds):
-        _say(f"round {number + 1}: {count} tasks by one client, here")
+        say(f"round {number + 1}: {count} tasks by one client, here")
         run = _run_tasks(stage, algorithm, count)
         ours.append(run.tasks_per_s)
         with_tasks.append(run.objects_with_tasks_per_s)
         objects.append(run.objects_per_s)
         behind.append(growth.longest_behind_s(growth.database_url(stage), count))
-        _say(f"round {number + 1}: the same by Celery")
+        say(f"round {number + 1}: the same by Celery")
         peers.append(celery_tasks_per_s(count))
     return {
         "tasks_per_s": statistics.median(ours),
@@ -161,7 +156,7 @@ def _growth(stage: Platform, algorithm: str, scale: float) -> dict[str, Any]:
     count = max(500, round(3000 * scale))
     costs: dict[int, float] = {}
     for rows in (10_000, 1_000_000):
-        _say(f"{rows} finished rows")
+        say(f"{rows} finished rows")
         growth.fill(stage, rows - 10_000 if costs else rows)
         growth.settle(stage)
         before = growth.cpu_s(stage)
@@ -175,14 +170,14 @@ def _submissions(stage: Platform, scale: float) -> dict[str, Any]:
     """Return the rates of submissions to an algorithm that nobody runs, and what its queue costs in memory."""
     name = f"bench-queue-{int(time.time())}"
     stage.call("POST", "/api/v1/algorithms", {"name": name})
-    _say("submissions alone: one by one, then in batches")
+    say("submissions alone: one by one, then in batches")
     alone = max(500, round(5000 * scale))
     single = one_by_one(stage, name, alone, connections=8)
     few = max(1000, round(10_000 * scale))
     _, rate = in_batches(stage, name, few - alone, batch=1000, connections=2)
     growth.settle(stage)
     small = _memory_mb(stage)
-    _say("a queue ten times as long")
+    say("a queue ten times as long")
     in_batches(stage, name, 9 * few, batch=1000, connections=2)
     growth.settle(stage)
     large = _memory_mb(stage)
@@ -203,22 +198,13 @@ def _memory_mb(stage: Platform) -> float:
 
 def main() -> int:
     """Measure and print; exits 1 with ``--check`` when a figure misses its goal."""
-    parser = argparse.ArgumentParser(prog="algodock bench tasks")
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
-    parser.add_argument("--check", action="store_true", help="exit with 1 when a figure misses its goal")
+    parser = options("tasks", __doc__)
     parser.add_argument("--real", action="store_true", help="on Apache Kafka, MinIO, PostgreSQL and Redis of its own")
-    parser.add_argument("--scale", type=float, default=1.0, help="more or fewer repetitions (default 1)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of throughput, each beside Celery (default 3)")
     wanted = parser.parse_args()
     with platform(workers=WORKERS, real=wanted.real) as stage:
         figures = _measure(stage, wanted.scale, wanted.rounds)
-    figures["missed"] = [
-        name
-        for name, (relation, goal) in GOALS.items()
-        if not (figures[name] <= goal if relation == "<=" else figures[name] >= goal)
-    ]
-    print(json.dumps(figures) if wanted.json else "\n".join(f"{name:28} {value}" for name, value in figures.items()))
-    return 1 if wanted.check and figures["missed"] else 0
+    return report(figures, GOALS, wanted)
 
 
 if __name__ == "__main__":
