@@ -17,6 +17,13 @@ from algodock_runner.repository.callbacks import DueCallback, claim_callbacks, r
 from .receiving import Receiver, due_now, finished, stands
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    import pytest
+
+    from algodock_common.database import Transaction
+
     from .conftest import Platform
 
 SECRET = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtMTIzNA=="
@@ -127,6 +134,66 @@ async def test_a_stale_senders_word_changes_nothing_but_the_log(platform: Platfo
     assert (row.state, row.last_status) == ("delivered", 204)
     log = await platform.rows("SELECT attempt, status FROM callback_deliveries ORDER BY attempt")
     assert [(one.attempt, one.status) for one in log] == [(1, 410), (2, 204)]
+
+
+async def delivered(platform: Platform, task: UUID) -> bool:
+    return bool(await platform.rows("SELECT 1 FROM callbacks WHERE state = 'delivered' AND task_id = :id", id=task))
+
+
+async def test_what_was_delivered_while_postgresql_was_away_is_recorded_later_and_not_sent_again(
+    platform: Platform, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    async def flaky(tx: Transaction, deliveries: Sequence[Delivery], *, log_rows: int) -> None:
+        nonlocal tries
+        if deliveries:
+            tries += 1
+            if tries <= 2:
+                msg = "PostgreSQL is being restarted"
+                raise ConnectionResetError(msg)
+        await record(tx, deliveries, log_rows=log_rows)
+
+    monkeypatch.setattr("algodock_runner.repository.callbacks.record", flaky)
+    monkeypatch.setattr("algodock_runner.handlers.deliver.LOOK_EVERY_S", 0.05)
+    task = await finished(platform, receiver.url)
+    async with platform.sender() as sender:
+        await sender.start()
+        await platform.eventually(lambda: delivered(platform, task))
+    assert (tries, len(receiver.got)) == (3, 1)
+
+
+async def test_a_delivery_that_cannot_be_written_does_not_keep_its_neighbours_from_it(
+    platform: Platform, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong, fine = [await finished(platform, receiver.url) for _ in range(2)]
+    together = asyncio.Event()
+
+    async def choosy(tx: Transaction, deliveries: Sequence[Delivery], *, log_rows: int) -> None:
+        if {one.task_id for one in deliveries} >= {wrong, fine}:
+            together.set()
+        if any(one.task_id == wrong for one in deliveries):
+            msg = "a bug"
+            raise RuntimeError(msg)
+        if together.is_set() or not deliveries:
+            await record(tx, deliveries, log_rows=log_rows)
+        else:
+            msg = "not before both have come"
+            raise ConnectionResetError(msg)
+
+    monkeypatch.setattr("algodock_runner.repository.callbacks.record", choosy)
+    monkeypatch.setattr("algodock_runner.handlers.deliver.LOOK_EVERY_S", 0.05)
+    both = asyncio.Barrier(2)
+
+    async def meet(_: web.Request) -> web.StreamResponse:
+        await both.wait()
+        return web.Response(status=204)
+
+    receiver.answers = [meet, meet]
+    async with platform.sender(timeout_s=20) as sender:
+        await sender.start()
+        await platform.eventually(lambda: delivered(platform, fine))
+        assert not await delivered(platform, wrong)
 
 
 RECORDING = """

@@ -10,10 +10,11 @@ import pytest
 from aiohttp import web
 
 from algodock_common.errors import Conflict, Unavailable
+from algodock_common.events import Limits
 from algodock_runner.domain.errors import TaskEnded
 from algodock_runner.handlers import cancelling as cancelling_handler
 from algodock_runner.handlers import holding
-from algodock_runner.repository import fence
+from algodock_runner.repository import fence, lease
 from algodock_runner.repository.claim import Slots, claim
 
 if TYPE_CHECKING:
@@ -259,6 +260,33 @@ async def test_a_cancelled_task_is_taken_over_by_one_worker_only(platform: Platf
     async with platform.worker(), platform.worker():
         seen = await platform.ended(task)
     assert (seen.state, seen.attempt) == ("cancelled", 2)
+
+
+async def test_what_was_taken_over_is_held_until_it_has_stopped_or_another_has_it(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renewed = asyncio.Event()
+    renew = lease.renew
+
+    async def noted(to: Any, held: Any, **rest: Any) -> set[UUID]:
+        kept = await renew(to, held, **rest)
+        if kept:
+            renewed.set()
+        return kept
+
+    monkeypatch.setattr(lease, "renew", noted)
+    platform.algorithm.cancel_answers = [202] * 1000  # it goes on and on
+    platform.route(limits=Limits(timeout_s=600))
+    task = await left_by_a_dead_worker(platform)
+    async with platform.worker() as pool, asyncio.timeout(60):
+        await renewed.wait()
+        await platform.change("UPDATE tasks SET attempt = attempt + 1, worker_id = 'another'")
+
+        async def let_go() -> bool:
+            return not pool._canceller._adopted
+
+        await platform.eventually(let_go)
+    assert (await platform.task(task)).state == "running"  # as the other one's
 
 
 async def test_a_zombies_result_does_not_count_after_its_cancelled_task_was_taken_over(platform: Platform) -> None:

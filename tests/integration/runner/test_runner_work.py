@@ -13,6 +13,7 @@ from aiohttp import web
 
 from algodock_common.events import Limits
 from algodock_runner.domain.errors import TaskHasNoResult
+from algodock_runner.domain.tasks import StoredResult, result_key
 from algodock_runner.handlers import holding
 from algodock_runner.handlers.attempt import Attempt
 from algodock_runner.repository import fence
@@ -507,6 +508,17 @@ async def test_a_zombies_late_write_changes_nothing(platform: Platform, claimed_
         assert await fence.give_back(tx, [back]) == set()
     assert await platform.task(view.id) == before
     assert not await platform.emitted("task.finished")
+
+
+async def test_a_result_that_does_not_count_leaves_no_object(platform: Platform) -> None:
+    view = await platform.submit(input=1)
+    async with platform.db.transaction() as tx:
+        (zombie,) = await claim(tx, worker_id="zombie", slots=[Slots("echo", 1, None)], room=1, lease_s=60)
+    await platform.change("UPDATE tasks SET attempt = attempt + 1, worker_id = 'another'")
+    result = StoredResult(result_key(view.id, zombie.attempt), "text/plain", 1, b"x", stored=False)
+    async with platform.worker() as pool:
+        await pool._ledger.write(fence.End(view.id, zombie.attempt, "succeeded", result=result))
+    assert not platform.store.keys  # a worker that stops has written what it held
 
 
 async def test_a_task_longer_than_its_lease_runs_once(platform: Platform) -> None:
