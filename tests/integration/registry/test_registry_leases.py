@@ -24,6 +24,13 @@ async def test_instances_that_come_at_once_get_different_ports(registry: Registr
     assert ports == set(range(8100, 8110)) - {8105}, "8105 is the platform's own"
 
 
+async def test_registries_of_one_database_take_turns_there(registry: Registry) -> None:
+    """Within one process leases wait for each other anyway; another process is met in the database alone."""
+    others = [replace(registry, context=replace(registry.context, turns=asyncio.Lock())) for _ in range(3)]
+    made = await asyncio.gather(*(one.register(algorithm=f"a{n}") for n in range(3) for one in others))
+    assert {one.instance.port for one in made} == set(range(8100, 8110)) - {8105}
+
+
 async def test_a_thousand_at_once_over_nine_hundred_ports_get_each_port_once(registry: Registry) -> None:
     """Outside programs hold some; who gets none is told so, and when to come again."""
     held = set(range(8200, 8210))

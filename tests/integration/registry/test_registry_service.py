@@ -126,8 +126,10 @@ async def test_an_instances_token_opens_its_heartbeat_and_nothing_else(http: htt
         for never_kept in (
             {"status": "a\0b"}, {"status": "\ud800"}, {"metrics": {"a\0b": 1}}, {"metrics": {"load": float("nan")}},
         ):  # fmt: skip
-            refused = await instance.post("/heartbeat", content=json.dumps(never_kept))
+            body, kind = json.dumps(never_kept), {"content-type": "application/json"}
+            refused = await instance.post("/heartbeat", content=body, headers=kind)
             assert refused.status_code == 422, "beats are written together: it would hold up everybody's"
+            assert next(iter(never_kept)) in refused.json()["detail"]
         for path in ("/internal/routes", "/internal/instances", "/discover/echo"):
             assert (await instance.get(path)).status_code == 401
         assert (await instance.delete(f"/internal/instances/{made['instance_id']}")).status_code == 401
