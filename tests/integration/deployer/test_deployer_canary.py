@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,6 +76,16 @@ async def test_a_rollback_without_a_release_ends_the_canary_and_nothing_else(dep
     assert view.service.live_release_id == old.id
     assert await weights(deployer, "canary-ended") == {True: 1}
     assert "rolled back" in await kinds(deployer, "canary-ended")
+
+
+async def test_a_canary_that_fails_its_samples_gets_no_call(deployer: Deployer) -> None:
+    await deployer.live("canary-wrong", deployer.program("one"))
+    sample = {"samples/one.json": json.dumps({"input": {}, "expected": {"version": "one"}})}
+    commit = await deployer.push("canary-wrong", deployer.program("two") | CANARY | sample)
+    failed = await deployer.release("canary-wrong", commit, "failed", "canary", "live")
+    assert failed.reason == "samples: one.json: $.version is 'two', expected 'one'"
+    assert len(deployer.registry.leases) == len(await deployer.processes.look_all()) == 1
+    assert (await deployer.answer("canary-wrong"))["version"] == "one"
 
 
 async def test_a_canary_that_does_not_stay_up_ends_by_itself(deployer: Deployer) -> None:
