@@ -202,10 +202,11 @@ def test_a_large_log_is_put_aside_and_five_are_kept(front: Front, one: GrpcPeer)
 @pytest.mark.parametrize(("old", "new"), [("http {", "http { nonsense;"), ("listen 127", "listen 999.127")])
 def test_a_bad_configuration_never_replaces_a_good_one(front: Front, one: GrpcPeer, old: str, new: str) -> None:
     front.serve(service("echo-one", one))
-    good = (front.site.folder / "nginx.conf").read_text()
+    live = front.site.folder / "nginx.conf"
+    good, written_at = live.read_text(), live.stat().st_mtime_ns
     with pytest.raises(EdgeRefused, match=r"nonsense|999"):
         asyncio.run(front.nginx.apply(good.replace(old, new)))
-    assert (front.site.folder / "nginx.conf").read_text() == good
+    assert (live.read_text(), live.stat().st_mtime_ns) == (good, written_at), "nor was it in its place for a moment"
     assert front.call(f"/echo-one{ECHO}") == b"hello"
 
 
