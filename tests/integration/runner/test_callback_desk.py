@@ -157,6 +157,7 @@ async def test_an_address_that_is_gone_gets_nothing_until_it_is_enabled(
     await delivered(platform)
     states = {id_: (await desk.get(id_, owner=None)).state for id_ in (first, later, neighbour, foreign)}
     assert states == {first: "disabled", later: "disabled", neighbour: "delivered", foreign: "delivered"}
+    assert {UUID(headers["webhook-id"][4:]) for headers, _ in receiver.got} == {first, neighbour, foreign}
     stands = await desk.get(later, owner=OWNER)
     assert (stands.attempts, stands.last_error) == (0, "the address answered 410 (gone) and is disabled")
     (target,) = await desk.disabled(owner=OWNER)

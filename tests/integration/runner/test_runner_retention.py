@@ -223,6 +223,18 @@ async def test_old_tasks_go_with_everything_of_theirs_and_nothing_of_others(plat
     assert sorted(platform.store.keys) == sorted([f"tasks/{old}/input", f"tasks/{kept}/1"])
 
 
+async def test_an_old_task_stays_until_its_result_is_stored(platform: Platform) -> None:
+    """Else whoever writes the object behind the row would write what no task names."""
+    (task,) = await finished(platform)
+    old = "UPDATE tasks SET id = :new, finished_at = now() - interval '8 days', result_stored_at = NULL WHERE id = :id"
+    await platform.change(old, id=task, new=UUID(int=1))
+    await sweeper(platform, keep_days=7).sweep_once()
+    assert await platform.rows("SELECT 1 FROM tasks")
+    await platform.change("UPDATE tasks SET result_stored_at = now()")
+    await sweeper(platform, keep_days=7).sweep_once()
+    assert not await platform.rows("SELECT 1 FROM tasks")
+
+
 async def test_the_input_of_a_task_that_goes_stays_for_a_rerun_that_comes(platform: Platform) -> None:
     """The rerun has read the row, the row goes, the sweeper looks, the rerun commits, the sweeper removes."""
     (old,) = await finished(platform, 1, input={"text": "x" * 40_000})

@@ -67,6 +67,11 @@ async def test_the_same_key_of_another_caller_is_another_task(platform: Platform
     first = await platform.submit(input=1, idempotency_key="k")
     other = await platform.submit(owner="key-2", input=2, idempotency_key="k")
     assert other.id != first.id
+    assert (await platform.submit(owner="key-2", input=2, idempotency_key="k")).id == other.id
+    assert (await platform.submit(input=1, idempotency_key="k")).id == first.id
+    with pytest.raises(IdempotencyConflict) as refused:
+        await platform.submit(owner="key-2", input=1, idempotency_key="k")
+    assert refused.value.extra["task_id"] == str(other.id)  # nobody learns of another's task
 
 
 @pytest.mark.parametrize("size", [10, 40_000])

@@ -12,6 +12,8 @@ import pytest
 from aiohttp import web
 
 from algodock_common.events import Limits
+from algodock_common.storage import ObjectStoreFailed
+from algodock_runner.clients.results import PlainResults
 from algodock_runner.domain.errors import TaskHasNoResult
 from algodock_runner.domain.tasks import StoredResult, result_key
 from algodock_runner.handlers import holding
@@ -22,6 +24,7 @@ from algodock_runner.repository.claim import Slots, claim
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from algodock_runner.clients.answers import Answer
     from algodock_runner.handlers.pool import Pool
 
     from .conftest import Platform
@@ -235,6 +238,16 @@ async def test_what_may_pass_is_tried_again_after_a_wait(platform: Platform, sta
     assert (seen.state, seen.attempt) == ("succeeded", 2)
     (spent,) = await platform.rows("SELECT outcome, error FROM attempts")
     assert (spent.outcome, spent.error["status"]) == ("failed", status)
+
+
+async def test_an_algorithms_wish_to_wait_is_heard(platform: Platform) -> None:
+    platform.algorithm.behaviour = answering(503, **{"retry-after": "1000"})  # type: ignore[assignment]
+    platform.route()
+    async with platform.worker():
+        await platform.submit(input=1)
+        await platform.eventually(lambda: platform.rows("SELECT 1 FROM tasks WHERE failures = 1"))
+    (row,) = await platform.rows("SELECT extract(epoch FROM wakes_at - queued_at) AS wait_s FROM tasks")
+    assert 999 < row.wait_s <= 1000.1
 
 
 async def test_the_attempts_of_a_task_have_an_end(platform: Platform) -> None:
@@ -622,6 +635,23 @@ async def test_no_task_succeeds_before_its_large_result_can_be_read(platform: Pl
     assert (seen.state, seen.attempt) == ("succeeded", 1)
     assert len(platform.algorithm.calls) == 1  # the work was not done again
     assert platform.store.keys == [f"tasks/{view.id}/1"]
+
+
+async def test_a_result_that_the_object_store_refuses_fails_the_task_with_its_word(platform: Platform) -> None:
+    class Refusing(PlainResults):
+        async def put(self, key: str, answer: Answer) -> None:
+            raise ObjectStoreFailed(f"The object store refused {key} of {answer.size} bytes (AccessDenied).")
+
+    async def large(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=bytes(64 * 1024 + 1))
+
+    platform.algorithm.behaviour = large
+    platform.route()
+    async with platform.worker(results=Refusing(platform.store)):
+        seen = await platform.ended((await platform.submit(input=1)).id)
+    assert seen.error
+    assert (seen.state, seen.error.type, seen.attempt) == ("failed", "ResultNotStored", 1)
+    assert "AccessDenied" in seen.error.message
 
 
 async def test_a_large_result_that_cannot_be_stored_waits_until_the_deadline(platform: Platform) -> None:
