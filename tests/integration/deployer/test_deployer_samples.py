@@ -75,6 +75,8 @@ async def test_a_program_that_dies_of_a_sample_fails_with_its_last_words(deploye
     assert re.match(r"samples: one\.json: the program exited( with code 3)?: ValueError: no", failed.reason), (
         failed.reason
     )
+    assert not deployer.registry.leases
+    assert not await deployer.processes.look_all(), "what failed at the gate is not left for the next release to find"
 
 
 async def test_a_sample_that_is_not_to_be_checked_is_not_run(deployer: Deployer) -> None:

@@ -6,9 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+import sqlalchemy as sa
+
 from algodock_common.events import Event, InstanceChanged
 from algodock_deployer import handlers
 from algodock_deployer.repository import Releases
+from algodock_deployer.repository.tables import operations
 
 from .conftest import QUICK, eventually
 
@@ -86,8 +89,18 @@ async def test_a_release_that_lives_and_fails_its_probes_gives_the_traffic_back(
 async def test_a_release_that_only_the_registry_misses_serves_on(deployer: Deployer) -> None:
     await deployer.live("missed", deployer.program("one"))
     good = await deployer.live("missed", deployer.program("two"))
+
+    async def known() -> bool | None:
+        return (
+            any(one.pid and one.release_id == good.id for one in (await deployer.service("missed")).instances) or None
+        )
+
+    await eventually(known, 60, "the new program to be known")
     await silence(deployer, "missed", good)
     await handlers.withdraw_failing(deployer.context)
+    async with deployer.context.database.read() as session:
+        asked = (await session.execute(sa.select(operations.c.actor))).scalars().all()
+    assert "watch" not in asked
     assert (await deployer.service("missed")).service.live_release_id == good.id
 
 

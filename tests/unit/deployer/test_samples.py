@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -13,6 +14,7 @@ from algodock_deployer.clients.samples import read_samples, with_files
 from algodock_deployer.domain.answers import answer_schema, difference, misfit
 from algodock_deployer.domain.errors import SampleFailed
 from algodock_deployer.domain.samples import Reply, Sample, judge, sample_of
+from algodock_deployer.handlers.proving import _run
 
 JSON = "application/json"
 SCHEMA = {
@@ -134,3 +136,24 @@ def test_links_that_a_build_left_lead_to_no_sample(tmp_path: Path) -> None:
     (code / "elsewhere").symlink_to(outside)
     assert read_samples(code, code / "samples") == ([("own.json", {"input": 1})], {})
     assert read_samples(code, code / "elsewhere") == ([], {})
+
+
+@pytest.mark.parametrize(("took", "passes"), [((900, 5), True), ((5,), True), ((900, 800), False)])
+async def test_one_that_is_too_slow_has_a_second_try_because_the_first_may_have_loaded_a_model(
+    took: tuple[float, ...],
+    passes: bool,  # noqa: FBT001  # pytest's
+) -> None:
+    replies = [reply({"label": "cat"}, took_ms=one) for one in took]
+
+    async def predict(*_: object, **__: object) -> Reply:
+        return replies.pop(0)
+
+    context = cast("Any", SimpleNamespace(prober=SimpleNamespace(predict=predict)))
+    instance = cast("Any", SimpleNamespace(base_url="http://127.0.0.1:1"))
+    running = _run(context, Sample("a.json", 1, max_ms=100), instance, 1, OPENAPI, 30)
+    if passes:
+        await running
+    else:
+        with pytest.raises(SampleFailed, match="took 800 ms, max_ms is 100"):
+            await running
+    assert not replies
