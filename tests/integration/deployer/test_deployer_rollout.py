@@ -96,6 +96,9 @@ def _runs(pid: int) -> bool:
 
 async def test_of_commits_that_wait_only_the_last_is_built(deployer: Deployer) -> None:
     commits = [await deployer.push("burst", deployer.program(str(number))) for number in range(5)]
+    found = await handlers.releases_of(deployer.context, "burst", commit=None, limit=9)
+    waiting = [one.commit for one in found if one.state == "queued"]
+    assert waiting in ([], commits[-1:]), "the others need no turn to be told that they have none"
     await deployer.release("burst", commits[-1], "live")
     for commit in commits[:-1]:
         assert (await deployer.release("burst", commit, "superseded")).live_at is None
