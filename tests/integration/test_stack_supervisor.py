@@ -72,12 +72,17 @@ def test_a_killed_server_comes_back_on_its_port_with_its_data(running: Running) 
     running.wait_ready()
 
 
+def test_each_is_scheduled_apart_and_still_leads_its_group(running: Running) -> None:
+    for name, pid in running.pids().items():
+        assert (os.getsid(pid), os.getpgid(pid)) == (pid, pid), name
+
+
 def test_stop_leaves_no_process_and_no_open_port(running: Running) -> None:
     ours = psutil.Process(running.supervisor.process().pid)  # type: ignore[union-attr]  # it was just started
     below = ours.children(recursive=True)
     assert len(below) > 4  # PostgreSQL has some of its own
     running.supervisor.stop()
-    assert not [process for process in below if process.is_running()]
+    assert not [(one.pid, one.name()) for one in below if one.is_running()]
     assert all(is_free(port) for port in running.ports)
     assert running.supervisor.process() is None
 

@@ -8,6 +8,7 @@ secrets are never on a command line.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -107,6 +108,21 @@ def started_ticks(pid: int) -> int | None:
     return int(line.rpartition(")")[2].split()[19])
 
 
+def lead_session() -> None:
+    """Let the kernel schedule this process apart from the others of its supervisord; sched(7), autogroups.
+
+    Where it groups sessions for that, one session's processes share one share, and a call would wait in the gateway for
+    what deploys, and in PostgreSQL for the object store. Who was not started by a supervisord stays in its session, so
+    that the terminal's Ctrl-C reaches it.
+    """
+    if "SUPERVISOR_ENABLED" not in os.environ or os.getsid(0) == os.getpid():
+        return
+    with contextlib.suppress(OSError):
+        # Who leads a group cannot lead a new session: supervisord made it one, and it is again afterwards.
+        os.setpgid(0, os.getpgid(os.getppid()))
+        os.setsid()
+
+
 def main(program_file: str) -> None:
     """Become the program that the file declares; does not return.
 
@@ -114,6 +130,7 @@ def main(program_file: str) -> None:
         OSError: the identity cannot be had or the program cannot be executed.
     """
     program: dict[str, Any] = json.loads(Path(program_file).read_text(encoding="utf-8"))
+    lead_session()
     pid_file = Path(program["pid_file"])
     written = pid_file.with_name(f"{pid_file.name}.{os.getpid()}")
     written.write_text(json.dumps({"pid": os.getpid(), "started": started_ticks(os.getpid())}), encoding="ascii")

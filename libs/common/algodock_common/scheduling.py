@@ -12,7 +12,6 @@ __all__ = [
     "BACKGROUND_NICE",
     "BUILD_NICE",
     "as_usual",
-    "own_session",
     "yield_to_calls",
     "yield_to_others",
     "yield_to_threads",
@@ -21,21 +20,6 @@ __all__ = [
 BACKGROUND_NICE: Final = 5
 """Of services that nobody's call goes through: a third of what the gateway gets, where both want a core."""
 BUILD_NICE: Final = 10
-
-
-def own_session() -> None:
-    """Let the kernel schedule this process apart from the others of its supervisord.
-
-    Where it groups sessions for that (``sched_autogroup_enabled``), one session's processes share one share, and a
-    call waits in the gateway for a deploy beside it. A process that no supervisord started stays in its session, so
-    that the terminal's Ctrl-C reaches it.
-    """
-    if "SUPERVISOR_ENABLED" not in os.environ or os.getsid(0) == os.getpid():
-        return
-    with contextlib.suppress(OSError):
-        # Who leads a group cannot lead a new session: supervisord made it one, and it is again afterwards.
-        os.setpgid(0, os.getpgid(os.getppid()))
-        os.setsid()
 
 
 def yield_to_calls() -> None:

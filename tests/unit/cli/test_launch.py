@@ -133,3 +133,16 @@ def test_a_pid_that_belongs_to_another_process_by_now_is_nobodys(tmp_path: Path)
     ):
         file.write_text(text)
         assert Process.from_file(file) is None
+
+
+@pytest.mark.parametrize(("supervisor", "leads"), [("1", True), (None, False)], ids=["supervisord's", "a terminal's"])
+def test_a_program_of_supervisord_leads_a_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, supervisor: str | None, *, leads: bool
+) -> None:
+    monkeypatch.delenv("SUPERVISOR_ENABLED", raising=False)
+    if supervisor is not None:
+        monkeypatch.setenv("SUPERVISOR_ENABLED", supervisor)
+    look = "import os; print(os.getsid(0) == os.getpid(), os.getpgrp() == os.getpid())"
+    command = program(tmp_path, sys.executable, "-I", "-c", look).declare(tmp_path)
+    told = subprocess.run(command, text=True, capture_output=True, check=True, process_group=0).stdout
+    assert told.split() == [str(leads), "True"]

@@ -10,44 +10,24 @@ import pytest
 from algodock_common.scheduling import BACKGROUND_NICE, BUILD_NICE, as_usual
 
 AUTOGROUP = Path("/proc/self/autogroup")
-SESSION = (
-    "import os; from algodock_common.scheduling import *; own_session();"
-    "print(os.getsid(0) == os.getpid(), os.getpgrp() == os.getpid())"
-)
 PRIORITY = (
-    "import os, pathlib; from algodock_common.scheduling import *; own_session(); yield_to_calls();"
+    "import os, pathlib; from algodock_common.scheduling import *; yield_to_calls();"
     "own = pathlib.Path('/proc/self/autogroup');"
     "print(os.getpriority(os.PRIO_PROCESS, 0), own.read_text().split()[-1] if own.exists() else 'none')"
 )
 
 
-def _run(code: str, **environment: str) -> list[str]:
-    """Run ``code`` as supervisord runs its programs: the leader of a group in the session of its parent."""
-    clean = {name: value for name, value in os.environ.items() if name != "SUPERVISOR_ENABLED"}
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        env=clean | environment,
-        process_group=0,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return ended.stdout.split()
-
-
-def test_a_program_of_supervisord_is_scheduled_apart_and_still_leads_its_group() -> None:
-    assert _run(SESSION, SUPERVISOR_ENABLED="1") == ["True", "True"]
-
-
-def test_a_program_of_a_terminal_stays_in_its_session() -> None:
-    assert _run(SESSION) == ["False", "True"]
+def _run(code: str) -> list[str]:
+    """Run ``code`` as a service is started: the leader of a session."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, start_new_session=True, check=True, capture_output=True, text=True).stdout.split()
 
 
 def test_a_service_in_the_background_yields_to_calls() -> None:
     ours = os.getpriority(os.PRIO_PROCESS, 0)
     wanted = max(BACKGROUND_NICE, ours) if os.geteuid() == 0 else ours
     told = str(BACKGROUND_NICE) if AUTOGROUP.exists() else "none"
-    assert _run(PRIORITY, SUPERVISOR_ENABLED="1") == [str(wanted), told]
+    assert _run(PRIORITY) == [str(wanted), told]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may raise a priority, and only root's services lower theirs")

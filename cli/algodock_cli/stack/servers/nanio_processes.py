@@ -11,6 +11,7 @@ import ctypes
 import os
 import signal
 import sys
+from multiprocessing import resource_tracker
 from typing import Final
 
 __all__ = ["end_with_parent"]
@@ -40,4 +41,7 @@ elif __name__ == "__main__":
     from nanio.cli import main
 
     os.environ[PARENT] = str(os.getpid())
-    sys.exit(main())
+    code = main()
+    # multiprocessing's own helper would end a moment later than this process, and be seen to be left over.
+    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]  # noqa: SLF001
+    sys.exit(code)

@@ -7,7 +7,7 @@ import gc
 import sys
 from typing import TYPE_CHECKING, Final, Literal
 
-from algodock_common.scheduling import own_session, yield_to_calls
+from algodock_common.scheduling import yield_to_calls
 from algodock_common.web.stopping import stopping
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ def serve(
     import uvicorn  # late: tests and tools that build the application do not serve it
 
     gc.set_threshold(COLLECT_AFTER)
-    own_session()
     if background:
         yield_to_calls()
 
