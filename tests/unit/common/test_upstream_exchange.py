@@ -70,6 +70,20 @@ async def test_a_request_is_whole_and_the_connection_is_kept(pool: Pool) -> None
     ]
 
 
+async def test_an_answer_that_nobody_read_is_not_taken_for_the_next_one(pool: Pool) -> None:
+    answers = iter([b"old", b"new"])
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(2**16):
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n" + next(answers))
+
+    async with serving(serve) as origin:
+        async with exchange(pool, origin, "POST", "/", {}) as answer:
+            while not answer.complete:  # noqa: ASYNC110  # nothing tells of a body that nobody reads
+                await asyncio.sleep(0.01)
+        assert await asked(pool, origin) == (200, b"new")
+
+
 async def test_a_file_is_sent_as_it_is_read(pool: Pool, tmp_path: Path) -> None:
     (tmp_path / "body").write_bytes(bytes(range(256)) * (LARGE // 256))
 

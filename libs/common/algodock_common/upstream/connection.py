@@ -139,8 +139,8 @@ class Connection(Answer, asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        """Say whether another exchange may follow: the last one ended well on both sides."""
-        return self.complete and self.keep_alive and self.request_done and self._error is None
+        """Say whether another exchange may follow: the last one ended well on both sides, and its answer was read."""
+        return self.complete and self.keep_alive and self.request_done and self._error is None and not self._chunks
 
     @property
     def lost(self) -> bool:
