@@ -14,6 +14,7 @@ from algodock_common.storage import MinioObjectStore, ObjectStoreUnavailable
 from algodock_common.upstream import Pool as Upstream
 from algodock_runner.clients.answers import Answer
 from algodock_runner.clients.results import SignedResults
+from tests.integration.runner.receiving import serving
 
 SAID = "<Error><Code>{}</Code><Message>There is no room.</Message><Resource>/x</Resource></Error>"
 FULL = pytest.mark.parametrize(("status", "code"), [(507, "XMinioStorageFull"), (500, "InternalError")])
@@ -28,15 +29,8 @@ async def full(status: int, code: str) -> AsyncIterator[str]:
         await request.read()
         return web.Response(status=status, text=SAID.format(code), content_type="application/xml")
 
-    app = web.Application(client_max_size=2**26)
-    app.router.add_route("*", "/{path:.*}", refuse)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with serving(refuse) as url:
+        yield url
 
 
 def settings(url: str) -> ObjectStoreSettings:

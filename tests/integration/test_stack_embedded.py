@@ -60,7 +60,7 @@ def test_no_process_of_the_object_store_outlives_one_that_is_killed(tmp_path: Pa
         left = psutil.wait_procs(started, timeout=60)[1]
         assert not left, [(one.status(), one.cmdline()) for one in left]
         servers.start("objects")  # on the same port
-        assert len(psutil.Process(servers.pid("objects")).children()) > PROCESSES - 1
+        assert len(psutil.Process(servers.pid("objects")).children()) >= PROCESSES
     finally:
         servers.stop()
 

@@ -96,6 +96,15 @@ def enter_namespace(uid: int, gid: int) -> None:
     Path("/proc/self/gid_map").write_text(f"{gid} {outer_gid} 1", encoding="ascii")
 
 
+def signal_when_parent_ends(number: int) -> None:
+    """Let the kernel send this process a signal when the one that started it ends; prctl(2), ``PR_SET_PDEATHSIG``.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    _checked(_prctl(_PR_SET_PDEATHSIG, number), "parent death signal")
+
+
 def started_ticks(pid: int) -> int | None:
     """Return when a process started, in clock ticks since boot, or ``None`` where there is no /proc.
 
@@ -143,7 +152,8 @@ def main(program_file: str) -> None:
     elif identity["kind"] == "namespace":
         enter_namespace(identity["uid"], identity["gid"])
     if program["parent_death_signal"]:  # after the change of user, which clears it
-        _prctl(_PR_SET_PDEATHSIG, program["parent_death_signal"])
+        with contextlib.suppress(OSError):  # it runs without, too
+            signal_when_parent_ends(program["parent_death_signal"])
     command: list[str] = program["command"]
     os.execve(command[0], command, program["environment"])  # noqa: S606  # becoming the program is the purpose
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -60,19 +61,26 @@ async def test_a_redis_that_lost_everything_does_not_say_that_no_router_is_there
     assert [one.in_flight for one in await known(routers)] == [{draining: 1}]
 
 
-async def test_what_a_redis_says_that_was_out_of_reach_counts_when_every_router_could_write_again(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    routers = RedisRouters(redis, settle_s=SETTLE_S)
-    await known(routers)
+@contextmanager
+def out_of_reach(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have a Redis answer nothing for the block."""
 
     async def away(*_: object) -> object:
         raise ConnectionResetError
 
     with monkeypatch.context() as patched:
         patched.setattr(redis, "eval", away)
-        with pytest.raises(Unavailable, match="does not answer"):
-            await routers.look()
+        yield
+
+
+async def test_what_a_redis_says_that_was_out_of_reach_counts_when_every_router_could_write_again(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    routers = RedisRouters(redis, settle_s=SETTLE_S)
+    await known(routers)
+
+    with out_of_reach(redis, monkeypatch), pytest.raises(Unavailable, match="does not answer"):
+        await routers.look()
     with pytest.raises(Unavailable, match="has written again"):
         await routers.look()
     assert await known(routers) == []
@@ -85,13 +93,9 @@ async def test_that_nobody_knows_the_routers_is_logged_once_for_each_outage(
     routers = RedisRouters(redis, settle_s=SETTLE_S)
     await known(routers)
 
-    async def away(*_: object) -> object:
-        raise ConnectionResetError
-
     for outage in (1, 2):
         with capture_logs() as said:
-            with monkeypatch.context() as patched:
-                patched.setattr(redis, "eval", away)
+            with out_of_reach(redis, monkeypatch):
                 for _ in range(5):
                     with pytest.raises(Unavailable):
                         await routers.look()

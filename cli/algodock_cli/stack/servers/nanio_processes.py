@@ -7,16 +7,16 @@ before anything else: there it asks the kernel to be ended with its parent.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
 from multiprocessing import resource_tracker
 from typing import Final
 
+from algodock_cli.stack.launch import signal_when_parent_ends
+
 __all__ = ["end_with_parent"]
 
-PR_SET_PDEATHSIG: Final = 1
 PARENT: Final = "ALGODOCK_STORE_PID"
 """The variable by which a process knows who spawned it; multiprocessing tells it only after the main module ran."""
 
@@ -27,10 +27,7 @@ def end_with_parent() -> None:
     Raises:
         OSError: the kernel refused.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+    signal_when_parent_ends(signal.SIGKILL)
     if os.environ[PARENT] != str(os.getppid()):
         sys.exit(1)
 

@@ -75,9 +75,8 @@ def _head(origin: Origin, method: str, path: str, headers: Mapping[str, str], si
 
 async def _send_file(connection: Connection, path: Path, size: int) -> None:
     """Send a file's ``size`` bytes, until an answer comes that does not wait for them."""
-    connection.listener = (
-        connection.resume_writing
-    )  # who answers early reads no more: nothing else would wake ``drain``
+    # Who answers early may read no more: nothing else would wake ``drain`` then.
+    connection.listener = connection.resume_writing
     sent = 0
     with await asyncio.to_thread(path.open, "rb") as file:
         while sent < size and not connection.answering:

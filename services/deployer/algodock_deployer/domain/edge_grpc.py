@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from algodock_deployer.domain.manifest import MOST_AT_ONCE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -12,9 +14,6 @@ if TYPE_CHECKING:
     from algodock_deployer.domain.edge import Site
 
 __all__ = ["GrpcServer", "GrpcService", "fleet_of", "grpc_maps", "grpc_server"]
-
-MOST_AT_ONCE: Final = 65_535
-"""nginx's ``limit_conn`` takes no larger number."""
 
 TIMEOUT_S: Final = 60
 """Between two messages of a call, unless the service's own timeout is longer."""

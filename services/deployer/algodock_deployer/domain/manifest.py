@@ -14,11 +14,12 @@ from algodock_common.identifiers import AlgorithmName
 from algodock_deployer.domain.errors import ManifestInvalid
 from algodock_deployer.domain.model_sources import HubModel, Link, ModelSource, parse_source, relative_path
 
-__all__ = ["MANIFEST", "Manifest", "ModelFile", "Resources", "parse_manifest", "relative_path"]
+__all__ = ["MANIFEST", "MOST_AT_ONCE", "Manifest", "ModelFile", "Resources", "parse_manifest", "relative_path"]
 
 MANIFEST = "algodock.yaml"
 MAX_BYTES = 64 * 1024
-MOST_AT_ONCE = 65_535  # more than any service bears, and nginx's own most
+MOST_AT_ONCE = 65_535
+"""More calls at once than any service bears; nginx's ``limit_conn`` takes no larger number."""
 MOST_WAITING = 1_000_000
 MOST_BYTES = 2**62
 _HEALTH = "/health"
