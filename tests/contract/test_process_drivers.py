@@ -101,6 +101,7 @@ async def made(kind: str, tmp_path: Path) -> AsyncIterator[Maker]:
         await driver.close()
     last = maker()
     with suppress(DriverUnavailable):
+        await last.ensure()  # a driver of processes takes over what the ones before left
         for program in await last.look_all():
             await last.stop(program)
     await last.close()
