@@ -191,6 +191,11 @@ class Platform:
         async with self.db.transaction() as tx:
             await tx.session.execute(sa.text(statement), values)
 
+    async def hurry(self) -> None:
+        """Let what waits for its next attempt be due."""
+        await self.change("UPDATE tasks SET wakes_at = now() WHERE wakes_at IS NOT NULL")
+        await self.reconciler.sweep_once()
+
     async def emitted(self, topic: str) -> list[dict[str, Any]]:
         rows = await self.rows("SELECT event FROM outbox WHERE topic = :topic ORDER BY id", topic=topic)
         return [json.loads(row.event) for row in rows]

@@ -18,12 +18,6 @@ if TYPE_CHECKING:
     from .conftest import Platform
 
 
-async def hurry(platform: Platform) -> None:
-    """Let what waits for its next attempt be due."""
-    await platform.change("UPDATE tasks SET wakes_at = now() WHERE wakes_at IS NOT NULL")
-    await platform.reconciler.sweep_once()
-
-
 def failing_first(times: int) -> object:
     left = times
 
@@ -48,7 +42,7 @@ async def test_a_retried_task_tells_who_served_each_attempt(platform: Platform) 
         between = await platform.desk.timeline(view.id, owner="key-1")
         assert [one.state for one in between.transitions] == ["accepted", "queued", "running", "queued"]
         assert between.transitions[-1].resumes_at is not None
-        await hurry(platform)
+        await platform.hurry()
         seen = await platform.ended(view.id)
 
     found = await platform.desk.timeline(view.id, owner="key-1")

@@ -56,12 +56,6 @@ def failing_first(times: int, status: int = 503) -> object:
     return behaviour
 
 
-async def hurry(platform: Platform) -> None:
-    """Let what waits for its next attempt be due."""
-    await platform.change("UPDATE tasks SET wakes_at = now() WHERE wakes_at IS NOT NULL")
-    await platform.reconciler.sweep_once()
-
-
 async def test_a_task_ends_in_a_result_with_its_release(platform: Platform) -> None:
     instance = platform.route()
     async with platform.worker():
@@ -233,7 +227,7 @@ async def test_what_may_pass_is_tried_again_after_a_wait(platform: Platform, sta
         await platform.eventually(lambda: platform.rows("SELECT 1 FROM tasks WHERE failures = 1"), 15)
         (row,) = await platform.rows("SELECT state, wakes_at > queued_at AS later FROM tasks")
         assert (row.state, row.later) == ("queued", True)
-        await hurry(platform)
+        await platform.hurry()
         seen = await platform.ended(view.id)
     assert (seen.state, seen.attempt) == ("succeeded", 2)
     (spent,) = await platform.rows("SELECT outcome, error FROM attempts")
@@ -257,7 +251,7 @@ async def test_the_attempts_of_a_task_have_an_end(platform: Platform) -> None:
         view = await platform.submit(input=1, max_attempts=2)
         async with asyncio.timeout(60):
             while (await platform.task(view.id)).state != "failed":
-                await hurry(platform)
+                await platform.hurry()
                 await asyncio.sleep(0.05)
     assert len(platform.algorithm.calls) == 2
     (event,) = await platform.emitted("task.finished")
@@ -299,7 +293,7 @@ async def test_a_call_that_breaks_with_its_instances_end_costs_no_attempt(platfo
         platform.route()
         cut.set()
         await platform.eventually(lambda: platform.rows("SELECT 1 FROM attempts WHERE outcome = 'not started'"))
-        await hurry(platform)
+        await platform.hurry()
         seen = await platform.ended(view.id)
     assert (seen.state, seen.attempt) == ("succeeded", 2)
 
