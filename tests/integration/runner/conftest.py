@@ -113,6 +113,7 @@ class Broker:
     def __init__(self) -> None:
         self.pools: list[Pool] = []
         self.rung: list[str] = []
+        self.lost: list[str] = []
         self.away = False
         self.back: list[tuple[str, bytes, str | None, dict[str, bytes]]] = []
 
@@ -125,6 +126,7 @@ class Broker:
 
     async def publish_many(self, events: Sequence[Event[Any]]) -> list[Exception | None]:
         if self.away:
+            self.lost += [event.data.algorithm for event in events]
             return [ConnectionError("the broker is away") for _ in events]
         for event in events:
             assert isinstance(event.data, TaskReady)
@@ -182,6 +184,14 @@ class Platform:
         async with asyncio.timeout(seconds):
             while not await look():  # noqa: ASYNC110  # what is looked at tells nobody
                 await asyncio.sleep(0.02)
+
+    async def rung(self, *algorithms: str) -> None:
+        """Wait until bells were rung for these, in this order, and for no other."""
+
+        async def heard() -> bool:
+            return self.broker.rung == list(algorithms)
+
+        await self.eventually(heard)
 
     async def rows(self, query: str, **values: Any) -> list[Any]:
         async with self.db.read() as session:

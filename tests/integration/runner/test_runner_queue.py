@@ -186,11 +186,15 @@ async def test_a_registry_that_is_away_leaves_the_depths_as_they_were(platform: 
 
 async def test_two_workers_together_keep_an_algorithms_concurrency(platform: Platform) -> None:
     running = most = 0
+    full = asyncio.Event()
 
     async def counted(_: web.Request) -> web.StreamResponse:
         nonlocal running, most
         running += 1
         most = max(most, running)
+        if running == 3:
+            full.set()
+        await full.wait()  # one worker of three slots gives an algorithm two: the second one has its time to come
         await asyncio.sleep(0.05)
         running -= 1
         return web.json_response({})

@@ -36,8 +36,7 @@ async def test_a_submission_is_a_committed_row_a_bell_and_an_event(platform: Pla
     assert (await platform.task(view.id)).metadata == {"who": "me"}
     (accepted,) = await platform.emitted("task.accepted")
     assert accepted["data"]["id"] == str(view.id)
-    await asyncio.sleep(0.05)
-    assert platform.broker.rung == ["echo"]
+    await platform.rung("echo")
 
 
 async def test_a_submission_does_not_wait_for_the_broker(platform: Platform) -> None:
@@ -204,17 +203,13 @@ async def test_params_are_merged_over_the_input(platform: Platform) -> None:
 
 
 async def test_a_task_for_later_is_accepted_and_queued_when_its_time_comes(platform: Platform) -> None:
-    soon = datetime.now(UTC) + timedelta(seconds=0.4)
-    view = await platform.submit(input=1, not_before=soon)
+    view = await platform.submit(input=1, not_before=datetime.now(UTC) + timedelta(hours=1))
     assert view.state == "accepted"
     await platform.reconciler.sweep_once()
     assert (await platform.task(view.id)).state == "accepted"
-    await asyncio.sleep(0.5)
-    platform.broker.rung.clear()
-    await platform.reconciler.sweep_once()
+    await platform.hurry()
     assert (await platform.task(view.id)).state == "queued"
-    await asyncio.sleep(0.05)
-    assert platform.broker.rung == ["echo"]
+    await platform.rung("echo")
 
 
 async def test_tasks_are_listed_newest_first_in_pages(platform: Platform) -> None:

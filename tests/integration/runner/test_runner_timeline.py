@@ -87,8 +87,13 @@ async def test_a_lost_lease_is_on_the_timeline_with_the_instance_that_had_it(pla
 
         await platform.eventually(running)  # it is told while the task runs
         assert (await platform.task(view.id)).release_id == instance.release_id
-        await platform.change("UPDATE tasks SET lease_until = now() - interval '1 second'")
-        await platform.reconciler.sweep_once()
+
+        async def swept() -> bool:
+            await platform.change("UPDATE tasks SET lease_until = now() - interval '1 second'")
+            await platform.reconciler.sweep_once()  # each time: its worker may renew the lease between the two
+            return len((await platform.desk.timeline(view.id, owner=None)).transitions) > 3
+
+        await platform.eventually(swept)
         found = await platform.desk.timeline(view.id, owner=None)
         hold.set()
     began, lost = (next(one for one in found.transitions if one.index == index) for index in (2, 3))
