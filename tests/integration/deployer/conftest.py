@@ -144,7 +144,7 @@ class Deployer:
         await handlers.take_command(self.context, Event.of(command, source="/test"))
         return command.operation_id
 
-    async def release(self, name: str, commit: str, *states: str, seconds: float = 60) -> Release:
+    async def release(self, name: str, commit: str, *states: str, seconds: float = 120) -> Release:
         """Wait until the commit's release is in one of ``states``."""
 
         async def look() -> Release | None:
@@ -181,7 +181,7 @@ class Deployer:
             return None
 
         async with httpx.AsyncClient(trust_env=False) as client:
-            return await eventually(look, 30, f"{name} to answer")
+            return await eventually(look, 60, f"{name} to answer")
 
     async def named(self, name: str) -> None:
         """Wait until the stable names point at what serves, which they do right after the switch."""
@@ -190,7 +190,7 @@ class Deployer:
         async def look() -> bool | None:
             return (ports.exists() and f"'{name}'" in ports.read_text()) or None
 
-        await eventually(look, 10, f"{name} to be among the ports")
+        await eventually(look, 60, f"{name} to be among the ports")
 
     async def gone(self, url: str, seconds: float = 120) -> None:
         async def look() -> bool | None:

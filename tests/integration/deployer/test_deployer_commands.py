@@ -24,7 +24,11 @@ from algodock_deployer.domain.errors import ServiceNotFound
 from .conftest import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from algodock_deployer.domain.releases import Instance
+    from algodock_deployer.handlers import ServiceView
 
     from .conftest import Deployer, Maker
 
@@ -79,7 +83,7 @@ async def test_an_instance_that_is_to_be_replaced_is_ended_with_its_open_calls(d
     async def switched() -> bool | None:
         return old.id in await deployer._draining() or None
 
-    await eventually(switched, 30, "the old instance does not drain")
+    await eventually(switched, 60, "the old instance does not drain")
     await deployer.drains()
     epoch = deployer.registry.epoch
     deployer.routers.states = [RouterState("gateway", epoch - 1), RouterState("worker", epoch, {old.id: 1})]
@@ -90,7 +94,7 @@ async def test_an_instance_that_is_to_be_replaced_is_ended_with_its_open_calls(d
     async def ended() -> bool | None:
         return old.program not in await deployer.processes.look_all() or None
 
-    await eventually(ended, 20, "the old instance still runs")
+    await eventually(ended, 60, "the old instance still runs")
     new = (await deployer.service("stuck")).instances
     assert [one.phase for one in new] == ["serving"]
     assert new[0].id != old.id
@@ -112,11 +116,12 @@ async def test_a_restart_puts_a_new_instance_beside_the_old_one(deployer: Deploy
     await deployer.live("again", deployer.program("one"))
     before = (await deployer.service("again")).instances[0]
     await deployer.command("again", "restart")
-    for _ in range(200):
-        after = (await deployer.service("again")).instances
-        if after and after[0].id != before.id:
-            break
-        await asyncio.sleep(0.05)
+
+    async def another() -> Sequence[Instance] | None:
+        found = (await deployer.service("again")).instances
+        return found if found and found[0].id != before.id else None
+
+    after = await eventually(another, 60, "another instance to serve")
     assert after[0].port != before.port
     assert after[0].program != before.program
     assert (await deployer.answer("again"))["version"] == "one"
@@ -140,11 +145,12 @@ async def test_a_rollback_serves_the_release_before(deployer: Deployer) -> None:
 async def test_a_rollback_to_what_never_was_changes_nothing_and_says_why(deployer: Deployer) -> None:
     await deployer.live("never", deployer.program("one"))
     await deployer.command("never", "rollback", release_id=str(uuid4()))
-    for _ in range(100):
-        view = await deployer.service("never")
-        if view.service.message:
-            break
-        await asyncio.sleep(0.05)
+
+    async def said() -> ServiceView | None:
+        found = await deployer.service("never")
+        return found if found.service.message else None
+
+    view = await eventually(said, 60, "the refusal to be said")
     assert "rollback: never has no release" in view.service.message
     assert view.service.status == "running"
 
@@ -155,10 +161,11 @@ async def test_a_removed_service_is_gone_with_its_names_and_a_push_brings_it_bac
     await deployer.live("leaves", deployer.program("one"))
     await deployer.command("leaves", "remove")
     await _settled(deployer)
-    for _ in range(200):
-        if not (root / "services" / "logs" / "leaves_error.log").is_symlink():
-            break
-        await asyncio.sleep(0.05)
+
+    async def nameless() -> bool | None:
+        return not (root / "services" / "logs" / "leaves_error.log").is_symlink() or None
+
+    await eventually(nameless, 60, "its names to be gone")
     with pytest.raises(ServiceNotFound):
         await deployer.service("leaves")
     assert not (root / "services" / "leaves" / "current").is_symlink()
@@ -175,7 +182,12 @@ async def test_a_repeated_command_is_done_once(deployer: Deployer) -> None:
     before = deployer.registry.epoch, len(deployer.registry.leases)
     for _ in range(3):
         await handlers.take_command(deployer.context, Event.of(command, source="/test"))
-    await asyncio.sleep(2.5)
+
+    async def done() -> bool | None:
+        return len(deployer.registry.leases) > before[1] or None
+
+    await eventually(done, 60, "the restart to be done")
+    await asyncio.sleep(1.5)  # time for another
     assert len(deployer.registry.leases) == before[1] + 1, "one more instance; the old one drains"
 
 
@@ -208,7 +220,7 @@ async def test_what_was_stopped_for_a_release_that_fails_is_brought_back(deploye
 async def test_a_deployer_that_was_killed_in_the_middle_takes_the_release_up_again(make: Maker) -> None:
     registry = FakeRegistry()
     async with make(registry) as first:
-        files = first.program("one") | {"algodock.yaml": "build: sleep 1\n"}
+        files = first.program("one") | {"algodock.yaml": "build: sleep 3\n"}
         commit = await first.push("resumes", files)
         await first.release("resumes", commit, "building")
         ids, store = first.ids, first.store
@@ -247,13 +259,12 @@ async def test_a_killed_program_is_revived_by_supervisord(deployer: Deployer) ->
     pid = next(iter((await deployer.processes.look_all()).values())).pid
     await asyncio.sleep(1.2)
     os.kill(pid, signal.SIGKILL)
-    for _ in range(100):
+
+    async def revived() -> bool | None:
         seen = next(iter((await deployer.processes.look_all()).values()))
-        if seen.alive and seen.pid not in {0, pid}:
-            break
-        await asyncio.sleep(0.1)
-    assert seen.alive
-    await asyncio.sleep(0.5)
+        return (seen.alive and seen.pid not in {0, pid}) or None
+
+    await eventually(revived, 60, "another process to run")
     assert (await deployer.answer("killed"))["version"] == "one"
 
 
@@ -261,18 +272,12 @@ async def test_a_killed_supervisord_comes_back_with_its_programs(deployer: Deplo
     await deployer.live("orphans", deployer.program("one"))
     pid = next(iter((await deployer.processes.look_all()).values())).pid
     os.kill(int((root / "algorithms" / "supervisord.pid").read_text()), signal.SIGKILL)
-    for _ in range(150):
-        if not psutil.pid_exists(pid):
-            break
-        await asyncio.sleep(0.1)
-    assert not psutil.pid_exists(pid), "what the killed one left is ended"
-    for _ in range(100):
-        try:
-            if (await deployer.answer("orphans"))["version"] == "one":
-                return
-        except Exception:  # noqa: BLE001  # not yet
-            await asyncio.sleep(0.1)
-    pytest.fail("the program did not come back")
+
+    async def ended() -> bool | None:
+        return not psutil.pid_exists(pid) or None
+
+    await eventually(ended, 60, "what the killed one left to be ended")
+    assert (await deployer.answer("orphans"))["version"] == "one"
 
 
 async def test_a_program_that_keeps_dying_makes_the_service_degraded_with_its_last_words(deployer: Deployer) -> None:
@@ -281,7 +286,7 @@ async def test_a_program_that_keeps_dying_makes_the_service_degraded_with_its_la
     await asyncio.sleep(1.2)
     (deployer.context.folders.code("dies", release.id) / "poison").touch()
     os.kill(next(iter((await deployer.processes.look_all()).values())).pid, signal.SIGKILL)
-    view = await deployer.status("dies", "degraded", seconds=40)
+    view = await deployer.status("dies", "degraded")
     assert "RuntimeError: poisoned" in view.service.message
     last = (await deployer.events("dies"))[-1]
     assert (last.service_status, last.state, len(last.instances)) == ("degraded", "live", 1)

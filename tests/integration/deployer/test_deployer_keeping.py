@@ -97,7 +97,7 @@ async def test_exits_in_a_row_make_a_pause_that_outlives_the_deployer(make: Make
                 known = seen.state == "RUNNING" and one.pid == seen.pid
                 return seen.pid if known and seen.pid not in killed else None
 
-            pid = await eventually(running, 30, "the program runs and is known to")
+            pid = await eventually(running, 60, "the program runs and is known to")
             killed.add(pid)
             os.kill(pid, signal.SIGKILL)
 
@@ -105,7 +105,7 @@ async def test_exits_in_a_row_make_a_pause_that_outlives_the_deployer(make: Make
             one = (await first.service("pauses")).instances[0]
             return (one.hold == "delay" and one.exits == 3 and (await only(first)).state == "STOPPED") or None
 
-        await eventually(held, 20, "the third exit to be followed by a pause")
+        await eventually(held, 60, "the third exit to be followed by a pause")
         assert "(3 times in a row); it is started again" in (await first.service("pauses")).service.message
         ids = first.ids
     async with make(first.registry) as second:
@@ -125,7 +125,7 @@ async def test_a_process_that_lives_and_is_not_healthy_is_started_again(deployer
     async def ended() -> bool | None:
         return (await only(deployer)).pid != before or None
 
-    await eventually(ended, 30, "the process to be ended")
+    await eventually(ended, 60, "the process to be ended")
     sick.unlink()
     await deployer.status("sick", "running")
 
@@ -133,7 +133,7 @@ async def test_a_process_that_lives_and_is_not_healthy_is_started_again(deployer
         seen = await only(deployer)
         return (seen.alive and seen.pid != before) or None
 
-    await eventually(again, 30, "another process to run")
+    await eventually(again, 60, "another process to run")
     one = (await deployer.service("sick")).instances[0]
     assert "its process lived and did not answer as healthy" in one.why
     assert "GET /health: answered 500" in one.why
@@ -148,7 +148,7 @@ async def test_a_program_past_its_memory_is_started_again_with_that_reason(make:
     async with make(confinement=confinement) as deployer:
         manifest = {"algodock.yaml": "resources: {memory: 128Mi}\n"}
         release = await deployer.live(name, deployer.program("one", before=HUNGRY) | manifest)
-        await eventually(partial(_known, deployer, name), 20, "the program to be known")
+        await eventually(partial(_known, deployer, name), 60, "the program to be known")
         hungry = deployer.context.folders.code(name, release.id) / "hungry"
         before = (await only(deployer)).pid
         hungry.touch()
@@ -191,9 +191,9 @@ async def test_a_daemon_that_a_program_left_is_ended_with_it(make: Maker) -> Non
             await deployer.drains()
             return (await deployer.service("daemon")).service.status == "stopped" or None
 
-        await eventually(drained, 30, "the service to be stopped")
+        await eventually(drained, 60, "the service to be stopped")
 
         async def gone() -> bool | None:
             return not psutil.pid_exists(daemon) or psutil.Process(daemon).status() == psutil.STATUS_ZOMBIE or None
 
-        await eventually(gone, 10, "the daemon to be gone")
+        await eventually(gone, 60, "the daemon to be gone")

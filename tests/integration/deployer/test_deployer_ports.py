@@ -102,5 +102,5 @@ async def test_what_carries_the_instances_token_is_no_stranger(deployer: Deploye
     async def held() -> str:
         return await deployer.context.prober.holder(one.host, one.port)
 
-    assert await eventually(held, 30, "the program to listen")
+    assert await eventually(held, 60, "the program to listen")
     assert await deployer.context.prober.holder(one.host, one.port, token=token) == ""

@@ -77,7 +77,7 @@ async def test_a_newer_commit_takes_the_place_of_one_that_waits_or_is_built(depl
     async def begun() -> bool:
         return pids.exists() and len(pids.read_text().split()) == 2
 
-    await eventually(begun, 30, "the build to run")
+    await eventually(begun, 60, "the build to run")
     newest = await deployer.push("queue", deployer.program("newest"))
     await deployer.release("queue", newest, "live")
     superseded = await deployer.release("queue", building, "superseded")

@@ -59,7 +59,7 @@ async def test_a_secret_is_what_the_next_start_sees_and_nobody_else(deployer: De
     async def changed() -> bool | None:
         return (await deployer.answer("keeper"))["version"] == "another" or None
 
-    await eventually(changed, 30, "the restarted program to see the new value")
+    await eventually(changed, 60, "the restarted program to see the new value")
     await deployer.drains()
 
     async def gone() -> bool | None:
@@ -96,7 +96,7 @@ async def test_a_model_elsewhere_is_served_once_its_key_is_there(deployer: Deplo
         async def port() -> int | None:
             return server.servers[0].sockets[0].getsockname()[1] if server.started else None
 
-        url = f"http://127.0.0.1:{await eventually(port, 30, 'the endpoint to listen')}/v1"
+        url = f"http://127.0.0.1:{await eventually(port, 60, 'the endpoint to listen')}/v1"
         manifest = {"runtime": "openai", "openai": {"endpoint": url, "model": "tiny", "secret": "API_KEY"}}
         files = {"algodock.yaml": json.dumps(manifest)}
         commit = await deployer.push("model", files)

@@ -79,7 +79,7 @@ async def test_a_release_that_lives_and_fails_its_probes_gives_the_traffic_back(
     async def deaf() -> bool | None:
         return not (await deployer.context.prober.ask(health)).healthy or None
 
-    await eventually(deaf, 10, "the program to turn deaf")
+    await eventually(deaf, 60, "the program to turn deaf")
     await silence(deployer, "deaf", bad)
     bad = await withdrawn(deployer, "deaf", bad)
     assert "it fails its probes: GET /health: answered 503" in bad.reason
@@ -111,7 +111,7 @@ async def test_the_first_release_has_nothing_to_go_back_to(deployer: Deployer) -
         async with deployer.context.database.read() as session:
             return only.id not in {one.id for one in await Releases(session).watched()} or None
 
-    await eventually(unwatched, 30, "its watch to be over")
+    await eventually(unwatched, 60, "its watch to be over")
     assert (await deployer.service("only")).service.live_release_id == only.id
 
 
@@ -127,7 +127,7 @@ async def test_a_withdrawn_release_is_never_gone_back_to(deployer: Deployer) -> 
         live = (await deployer.service("chain")).service.live_release_id
         return live if live == second.id else None
 
-    await eventually(back, 30, "the second release to serve")
+    await eventually(back, 60, "the second release to serve")
 
 
 async def test_without_a_window_nothing_is_rolled_back(make: Maker) -> None:
