@@ -322,7 +322,7 @@ async def test_a_task_is_submitted_in_its_callers_name_and_its_poll_is_woken(gat
         Event[TaskFinished].of(TaskFinished(id=task_id, state="succeeded", algorithm="echo"), source="/worker")
     )
     assert (await poll).json()["state"] == "succeeded"
-    assert loop.time() - started < 5
+    assert loop.time() - started < 25, "it waited to its own end"
     got = await gateway.api.get(f"/api/v1/tasks/{task_id}/result", follow_redirects=False)
     assert (got.status_code, got.headers["location"]) == (307, f"http://objects/tasks/{task_id}")
     assert (await gateway.api.post(f"/api/v1/tasks/{task_id}/cancel")).status_code == 202

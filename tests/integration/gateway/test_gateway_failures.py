@@ -106,10 +106,10 @@ async def test_an_answer_past_the_timeout_is_504_and_the_instances_call_is_ended
         assert await reader.read() == b""
         upstream.closed.set()
 
-    upstream = await world.upstream(late, timeout_s=0.2)
+    upstream = await world.upstream(late, timeout_s=1.2)
     got = await world.post()
     assert got.status_code == 504
-    assert "0.2 s" in got.json()["detail"]
+    assert "1.2 s" in got.json()["detail"]
     async with asyncio.timeout(60):
         await upstream.closed.wait()
     await world.idle()
@@ -130,7 +130,7 @@ async def test_a_stream_whose_next_part_is_too_late_is_broken_off(world: World) 
         writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n")
         await reader.read()
 
-    await world.upstream(stalling, timeout_s=0.3)
+    await world.upstream(stalling, timeout_s=1.5)
     with pytest.raises(httpx.RemoteProtocolError):
         await world.post()
     await world.idle()
@@ -247,9 +247,9 @@ async def test_a_caller_who_leaves_the_queue_never_reaches_the_instance(world: W
     upstream = await world.upstream(gated, concurrency=1)
     first = asyncio.create_task(world.post())
     await until(lambda: upstream.requests)
-    with pytest.raises(httpx.ReadTimeout):
-        async with world.client() as client:
-            await client.post("/ai/echo/predict", timeout=0.2)
+    second = asyncio.create_task(world.post())
+    await until(lambda: any(gate.queued for gate in world.desk.gates()))
+    second.cancel()
     await until(lambda: not any(gate.queued for gate in world.desk.gates()))
     gate.set()
     assert (await first).status_code == 200
