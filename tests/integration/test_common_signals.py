@@ -150,7 +150,7 @@ async def test_a_redis_that_hangs_holds_nobody_up_and_the_backlog_is_bounded(own
             began = asyncio.get_running_loop().time()
             for number in range(11_000):
                 one.publish(TASK_FINISHED, b"%d" % number)
-            assert asyncio.get_running_loop().time() - began < 1
+            assert asyncio.get_running_loop().time() - began < 20, "each that waited would have taken seconds"
             assert counted(TASK_FINISHED, "dropped") - dropped >= 1_000
         finally:
             os.kill(pid, signal.SIGCONT)

