@@ -15,7 +15,7 @@ from algodock_cli.stack.data_folder import DataFolder
 from algodock_cli.stack.ports import is_free, temporary_port
 from algodock_cli.stack.programs import Process
 from algodock_cli.stack.secret_store import Secrets
-from algodock_cli.stack.servers import Server, ServerContext, embedded_servers
+from algodock_cli.stack.servers import OBJECTS_NICE, Server, ServerContext, embedded_servers
 from algodock_cli.stack.supervisor import Supervisor
 
 
@@ -55,6 +55,12 @@ def eventually(look: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
+def session(pid: int) -> str | None:
+    """Return the priority of a process's session, where the kernel groups sessions."""
+    told = Path(f"/proc/{pid}/autogroup")
+    return told.read_text().split()[-1] if told.exists() else None
+
+
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     stack = Running(DataFolder(tmp_path))
@@ -75,6 +81,13 @@ def test_a_killed_server_comes_back_on_its_port_with_its_data(running: Running) 
 def test_each_is_scheduled_apart_and_still_leads_its_group(running: Running) -> None:
     for name, pid in running.pids().items():
         assert (os.getsid(pid), os.getpgid(pid)) == (pid, pid), name
+
+
+def test_the_object_store_yields_and_no_other_server(running: Running) -> None:
+    grouped = session(os.getpid()) is not None
+    found = {name: session(pid) for name, pid in running.pids().items()}
+    assert found == {name: (str(OBJECTS_NICE if name == "objects" else 0) if grouped else None) for name in found}
+    assert len(found) == 4
 
 
 def test_stop_leaves_no_process_and_no_open_port(running: Running) -> None:

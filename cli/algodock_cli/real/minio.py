@@ -7,7 +7,7 @@ from pathlib import Path
 
 from algodock_cli.stack.programs import Program
 from algodock_cli.stack.readiness import ask
-from algodock_cli.stack.servers import ServerContext
+from algodock_cli.stack.servers import OBJECTS_NICE, ServerContext
 
 __all__ = ["Minio"]
 
@@ -43,6 +43,7 @@ class Minio:
                 "MINIO_ROOT_PASSWORD": self._context.secrets.s3_secret_key,
             },
             directory=folder,
+            nice=OBJECTS_NICE,
         )
 
     def environment(self) -> dict[str, str]:

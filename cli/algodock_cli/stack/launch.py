@@ -13,6 +13,7 @@ import ctypes
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ _PR_CAP_AMBIENT_RAISE = 2
 _SECBIT_NO_SETUID_FIXUP = 1 << 2
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 _CLONE_NEWUSER = 0x10000000
+_AUTOGROUP_TRIES = 20
+_AUTOGROUP_PAUSE_S = 0.1
 _CAPABILITIES = {"dac_override": 1, "dac_read_search": 2}
 
 
@@ -132,6 +135,27 @@ def lead_session() -> None:
         os.setsid()
 
 
+def yield_to_others(nice: int) -> None:
+    """Let other programs go before this one and what it starts, where they want the same core; sched(7).
+
+    Where the kernel groups sessions, nice values count within one only, so its own session's is lowered, too. One that
+    it shares with others is left as it is. Best effort: a server at a usual priority is still a server.
+    """
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, max(nice, os.getpriority(os.PRIO_PROCESS, 0)))
+    if os.getsid(0) != os.getpid():
+        return
+    for _ in range(_AUTOGROUP_TRIES):
+        try:
+            Path("/proc/self/autogroup").write_text(str(nice), encoding="ascii")
+        except BlockingIOError:  # the kernel lets all who are not root write one in 100 ms
+            time.sleep(_AUTOGROUP_PAUSE_S)
+        except OSError:  # a kernel without it, or a container that does not let it be written
+            return
+        else:
+            return
+
+
 def main(program_file: str) -> None:
     """Become the program that the file declares; does not return.
 
@@ -140,6 +164,8 @@ def main(program_file: str) -> None:
     """
     program: dict[str, Any] = json.loads(Path(program_file).read_text(encoding="utf-8"))
     lead_session()
+    if nice := program.get("nice"):  # absent from the file of a program that was declared before it existed
+        yield_to_others(nice)
     pid_file = Path(program["pid_file"])
     written = pid_file.with_name(f"{pid_file.name}.{os.getpid()}")
     written.write_text(json.dumps({"pid": os.getpid(), "started": started_ticks(os.getpid())}), encoding="ascii")

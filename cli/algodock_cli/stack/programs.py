@@ -50,7 +50,8 @@ class Program:
     """One process of the platform.
 
     ``stop_seconds`` is how long it may take to end after ``stop_signal`` before it is killed;
-    ``stop_group`` says whether the signal goes to its children, too.
+    ``stop_group`` says whether the signal goes to its children, too. ``nice``, 0 to 19, is how far it yields to the
+    other programs where there are more of them than cores.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Program:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: int = 10
     stop_group: bool = True
+    nice: int = 0
 
     def launch_command(self, run_folder: Path) -> list[str]:
         """Return the command that becomes this program, once :meth:`declare` has written its file."""
@@ -76,6 +78,7 @@ class Program:
             "identity": dataclasses.asdict(self.identity),
             "pid_file": str(self.pid_file(run_folder)),
             "parent_death_signal": parent_death_signal,
+            "nice": self.nice,
         }
         write_private(self._file(run_folder), json.dumps(document, indent=1))
         self.pid_file(run_folder).parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,9 @@ __all__ = [
 BACKGROUND_NICE: Final = 5
 """Of services that nobody's call goes through: a third of what the gateway gets, where both want a core."""
 BUILD_NICE: Final = 10
+AUTOGROUP_TRIES: Final = 20
+AUTOGROUP_PAUSE_S: Final = 0.1
+"""The kernel lets all who are not root write one session's priority in that time, and says EAGAIN to the others."""
 
 
 def yield_to_calls() -> None:
@@ -30,8 +34,12 @@ def yield_to_calls() -> None:
     """
     if os.geteuid() == 0:
         os.setpriority(os.PRIO_PROCESS, 0, max(BACKGROUND_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
-    if os.getsid(0) == os.getpid():
-        _nice_session(os.getpid(), BACKGROUND_NICE)
+    if os.getsid(0) != os.getpid():
+        return
+    for _ in range(AUTOGROUP_TRIES):
+        if _nice_session(os.getpid(), BACKGROUND_NICE):
+            return
+        time.sleep(AUTOGROUP_PAUSE_S)
 
 
 def yield_to_others(leader: int, nice: int = BUILD_NICE) -> None:
@@ -66,6 +74,12 @@ def as_usual(leader: int) -> None:
         os.setpriority(os.PRIO_PGRP, leader, 0)
 
 
-def _nice_session(leader: int, nice: int) -> None:
-    with contextlib.suppress(OSError):  # a kernel without it, or a container that does not let it be written
+def _nice_session(leader: int, nice: int) -> bool:
+    """Lower a session's priority; say whether that is done, or cannot be: it is no use to try again."""
+    try:
         Path(f"/proc/{leader}/autogroup").write_text(str(nice), encoding="ascii")
+    except BlockingIOError:
+        return False
+    except OSError:  # a kernel without it, or a container that does not let it be written
+        return True
+    return True

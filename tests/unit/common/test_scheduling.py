@@ -1,5 +1,6 @@
 """What can wait yields to calls, and what it starts does not inherit that."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from algodock_common.scheduling import BACKGROUND_NICE, BUILD_NICE, as_usual
+from algodock_common.scheduling import BACKGROUND_NICE, BUILD_NICE, as_usual, yield_to_calls
 
 AUTOGROUP = Path("/proc/self/autogroup")
 PRIORITY = (
@@ -28,6 +29,22 @@ def test_a_service_in_the_background_yields_to_calls() -> None:
     wanted = max(BACKGROUND_NICE, ours) if os.geteuid() == 0 else ours
     told = str(BACKGROUND_NICE) if AUTOGROUP.exists() else "none"
     assert _run(PRIORITY) == [str(wanted), told]
+
+
+def test_a_session_whose_priority_cannot_be_written_yet_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+
+    def write(path: Path, text: str, encoding: str) -> int:
+        written.append(f"{path} {text} {encoding}")
+        if len(written) < 3:
+            raise BlockingIOError(errno.EAGAIN, "one in 100 ms")
+        return len(text)
+
+    monkeypatch.setattr(os, "setpriority", lambda *_: None)
+    monkeypatch.setattr(os, "getsid", lambda _: os.getpid())
+    monkeypatch.setattr(Path, "write_text", write)
+    yield_to_calls()
+    assert written == [f"/proc/{os.getpid()}/autogroup {BACKGROUND_NICE} ascii"] * 3
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may raise a priority, and only root's services lower theirs")

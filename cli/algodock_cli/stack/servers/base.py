@@ -6,15 +6,18 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from algodock_cli.stack.programs import Program
 from algodock_cli.stack.secret_store import Secrets
 
-__all__ = ["VARIABLES", "MakeServer", "Server", "ServerContext", "embedded_servers"]
+__all__ = ["OBJECTS_NICE", "VARIABLES", "MakeServer", "Server", "ServerContext", "embedded_servers"]
 
 VARIABLES = {"postgres": "DATABASE_URL", "redis": "REDIS_URL", "kafka": "KAFKA_BOOTSTRAP", "objects": "S3_ENDPOINT"}
 """Each server's name (and module), and the variable that, when set, names a server to use in its stead."""
+
+OBJECTS_NICE: Final = 8
+"""How far the object store yields: 50 MB to be written would make calls and tasks wait, and hardly waits itself."""
 
 
 @dataclass(frozen=True)

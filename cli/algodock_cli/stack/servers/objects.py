@@ -10,7 +10,7 @@ from typing import Final
 from algodock_cli.stack.errors import ServerMissing
 from algodock_cli.stack.programs import Program
 from algodock_cli.stack.servers import nanio_processes
-from algodock_cli.stack.servers.base import ServerContext
+from algodock_cli.stack.servers.base import OBJECTS_NICE, ServerContext
 from algodock_cli.stack.servers.probes import s3_answers
 
 __all__ = ["NanioStore", "embedded"]
@@ -60,6 +60,7 @@ class NanioStore:
             },
             directory=self._context.folder,
             stop_seconds=5,
+            nice=OBJECTS_NICE,
         )
 
     def environment(self) -> dict[str, str]:
