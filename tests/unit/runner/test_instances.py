@@ -25,7 +25,7 @@ async def pool() -> AsyncIterator[Pool]:
     await pool.close()
 
 
-async def failure_of(pool: Pool, *, promised: int, sent: int) -> CallFailed:
+async def failure_of(pool: Pool, *, promised: int, sent: int, body: bytes | Path = b"{}") -> CallFailed:
     """Call an instance that promises an answer of so many bytes and sends so many."""
 
     async def instance(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -35,7 +35,7 @@ async def failure_of(pool: Pool, *, promised: int, sent: int) -> CallFailed:
         await writer.drain()
         writer.close()
 
-    call = Call(uuid4(), 1, b"{}", "application/json", timeout_s=20, max_answer_bytes=2 * LARGE)
+    call = Call(uuid4(), 1, body, "application/json", timeout_s=20, max_answer_bytes=2 * LARGE)
     async with await asyncio.start_server(instance, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(CallFailed) as failed:
@@ -64,4 +64,10 @@ async def test_an_answer_that_finds_no_room_here_is_no_lost_connection(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     failed = await failure_of(pool, promised=LARGE, sent=LARGE)
     assert (failed.failure.kind, failed.failure.error.type) == (Kind.TRANSIENT, "FileNotFoundError")
-    assert "cannot be kept on the worker's machine" in failed.failure.error.message
+    assert "on the worker's machine" in failed.failure.error.message
+
+
+async def test_an_input_that_became_unreadable_here_is_no_lost_connection(pool: Pool, tmp_path: Path) -> None:
+    failed = await failure_of(pool, promised=1, sent=1, body=tmp_path / "gone")
+    assert (failed.failure.kind, failed.failure.error.type) == (Kind.TRANSIENT, "FileNotFoundError")
+    assert "read or written on the worker's machine" in failed.failure.error.message

@@ -146,7 +146,8 @@ class HttpInstances:
             if isinstance(error, UpstreamError) or is_infrastructure(error):
                 reason = task_error(CONNECTION_LOST, f"the connection broke before the answer was whole: {error!r}")
             else:  # the disk, for one: not the instance's fault
-                reason = task_error(type(error).__name__, f"the answer cannot be kept on the worker's machine: {error}")
+                what = f"a file of the task cannot be read or written on the worker's machine: {error}"
+                reason = task_error(type(error).__name__, what)
             raise CallFailed(Failure(Kind.TRANSIENT, reason), sent=True) from error
 
     async def cancel(self, base_url: str, task_id: UUID) -> CancelAnswer:
