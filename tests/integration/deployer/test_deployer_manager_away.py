@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
+from algodock_deployer import handlers
 from algodock_deployer.clients.docker import DockerDriver
 from algodock_deployer.clients.docker_engine import Engine
 from algodock_deployer.clients.drivers import ChosenDrivers
@@ -106,7 +111,8 @@ async def test_a_stop_ends_what_could_not_be_ended(make: Maker, root: Path) -> N
         await deployer.status("halted-later", "stopped")
 
 
-async def test_a_docker_engine_that_is_away_holds_up_nobody_elses_services(make: Maker, root: Path) -> None:
+@asynccontextmanager
+async def beside_an_absent_engine(make: Maker, root: Path) -> AsyncIterator[tuple[Deployer, Absent]]:
     folders = Folders(root, root / "services")
     supervisor = Absent(folders.algorithms, folders.algorithms / "programs", folders.logs / "supervisord.log")
     docker = DockerDriver(folders.algorithms / "docker", Engine(f"unix://{root}/none.sock"))
@@ -114,6 +120,12 @@ async def test_a_docker_engine_that_is_away_holds_up_nobody_elses_services(make:
     async with make(processes=both, tuning=replace(QUICK, patience_s=1, start_timeout_s=600)) as deployer:
         deployer.processes = supervisor
         await supervisor.ensure()  # a deploy waits for it less long here than it may need to come up
+        yield deployer, supervisor
+    await docker.close()
+
+
+async def test_a_docker_engine_that_is_away_holds_up_nobody_elses_services(make: Maker, root: Path) -> None:
+    async with beside_an_absent_engine(make, root) as (deployer, supervisor):
         await deployer.live("supervised", deployer.program("one"))
         live = await deployer.live("supervised", deployer.program("two"))
         await alone(deployer, live.id)
@@ -129,3 +141,34 @@ async def test_a_docker_engine_that_is_away_holds_up_nobody_elses_services(make:
         await deployer.command("supervised", "stop")
         await alone(deployer)
         await deployer.status("supervised", "stopped")
+
+
+async def test_beside_a_docker_engine_that_is_away_the_others_are_kept_alive(make: Maker, root: Path) -> None:
+    async with beside_an_absent_engine(make, root) as (deployer, _):
+        await deployer.live("kept", deployer.program("one"))
+
+        async def noted() -> int:
+            return (await deployer.service("kept")).instances[0].pid
+
+        os.kill(await eventually(noted, 60, "its process to be known"), signal.SIGKILL)
+
+        async def counted() -> bool:
+            return (await deployer.service("kept")).instances[0].exits == 1
+
+        await eventually(counted, 60, "its exit to be counted")
+        assert (await deployer.answer("kept"))["version"] == "one"
+
+
+async def test_what_an_absent_manager_may_have_is_not_called_gone(make: Maker, root: Path) -> None:
+    async with absent(make, root) as (deployer, driver):
+        await deployer.live("hidden", deployer.program("one"))
+
+        async def seen() -> bool:
+            return (await deployer.service("hidden")).instances[0].seen == "RUNNING"
+
+        await eventually(seen, 60, "it to be seen")
+        driver.away = True
+        with pytest.raises(DriverUnavailable):
+            await handlers.reconcile(deployer.context)
+        assert await seen()
+        driver.away = False

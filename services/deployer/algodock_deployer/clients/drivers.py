@@ -3,18 +3,61 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from algodock_deployer.clients.processes import DriverUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from algodock_deployer.clients.processes import ProcessDriver, Seen
     from algodock_deployer.domain.modes import Modes
     from algodock_deployer.domain.programs import ProgramSpec
 
-__all__ = ["ChosenDrivers"]
+__all__ = ["ChosenDrivers", "Survey"]
+
+Answer = TypeVar("Answer")
+
+
+class Survey:
+    """One look at what runs, as far as its drivers can be asked.
+
+    ``seen`` is what they have, ``away`` why one of them could not be asked; None when all could.
+    """
+
+    def __init__(self, processes: ProcessDriver) -> None:
+        """Nobody is asked yet."""
+        self._asked = list(processes.used.values()) if isinstance(processes, ChosenDrivers) else [processes]
+        self._unheard: list[ProcessDriver] = []
+        self.seen: dict[str, Seen] = {}
+        self.away: DriverUnavailable | None = None
+
+    async def ensure(self) -> None:
+        """See to it that every driver works; who does not is not asked any more."""
+        await self._each(lambda driver: driver.ensure())
+
+    async def look(self) -> None:
+        """Look at what each driver has."""
+        for found in await self._each(lambda driver: driver.look_all()):
+            self.seen.update(found)
+
+    def tells_of(self, program: str) -> bool:
+        """Return whether the program was seen, or is nowhere; False where whoever may have it is away."""
+        return program in self.seen or not any(one.may_have(program) for one in self._unheard)
+
+    async def _each(self, ask: Callable[[ProcessDriver], Awaitable[Answer]]) -> list[Answer]:
+        asked, self._asked = self._asked, []
+        heard: list[Answer] = []
+        for driver, answer in zip(asked, await asyncio.gather(*map(ask, asked), return_exceptions=True), strict=True):
+            if isinstance(answer, DriverUnavailable):
+                self._unheard.append(driver)
+                self.away = self.away or answer
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                self._asked.append(driver)
+                heard.append(answer)
+        return heard
 
 
 class ChosenDrivers:

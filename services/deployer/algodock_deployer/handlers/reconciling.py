@@ -8,7 +8,7 @@ import structlog
 
 from algodock_common.events import ServiceCommand
 from algodock_common.identifiers import uuid7
-from algodock_deployer.clients.processes import DriverUnavailable
+from algodock_deployer.clients.drivers import Survey
 from algodock_deployer.handlers.draining import start_drains
 from algodock_deployer.handlers.keeping import keep_alive
 from algodock_deployer.handlers.last_words import last_words
@@ -36,21 +36,25 @@ async def begin(context: Context) -> None:
 
 
 async def reconcile(context: Context) -> None:
-    """Look at what runs and close the distance to what should."""
-    try:
-        await context.processes.ensure()
-    except DriverUnavailable:
-        await start_drains(context)  # one manager that is away holds up no drain of another's programs
-        raise
+    """Look at what runs and close the distance to what should.
+
+    Raises:
+        DriverUnavailable: one that runs programs is away; those of the others were looked after.
+    """
+    found = Survey(context.processes)
+    await found.ensure()
     async with context.database.read() as session:
         instances = await Instances(session).of_node(context.node_id)
         services = {one.id: one for one in await Services(session).all(removed=True)}
-    seen = await context.processes.look_all()
-    await _end_unknown(context, seen)
-    await _note_seen(context, instances, seen)
-    await keep_alive(context, instances, seen)
+    await found.look()
+    known = [one for one in instances if found.tells_of(one.program)]
+    await _end_unknown(context, found.seen)
+    await _note_seen(context, known, found.seen)
+    await keep_alive(context, known, found.seen)
     await start_drains(context)
-    await _revive(context, list(services.values()), instances, seen)
+    if found.away is not None:  # who is away may yet have what seems to be nowhere
+        raise found.away
+    await _revive(context, list(services.values()), known, found.seen)
 
 
 async def _end_unknown(context: Context, seen: Mapping[str, Seen]) -> None:
