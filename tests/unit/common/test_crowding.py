@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from algodock_common import crowding
-from algodock_common.crowding import CROWDED, PAUSE_S_PER_BYTE, Pace, waited_us
+from algodock_common.crowding import LONGEST_PAUSE_S_PER_BYTE, Pace, waited_us
 from algodock_common.storage.paced_file import PacedFile
 
 MIB = 2**20
@@ -37,15 +37,16 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return made
 
 
-def test_a_pause_is_made_where_others_waited_since_the_last_question(machine: Machine) -> None:
+def test_a_pause_is_as_long_as_others_waited_since_the_last_question(machine: Machine) -> None:
     pace = Pace(machine.file)
-    machine.passes(0.02, CROWDED + 0.05)
-    assert pace.pause_s(MIB) == pytest.approx(MIB * PAUSE_S_PER_BYTE)
-    machine.passes(0.02, CROWDED - 0.05)
-    assert pace.pause_s(MIB) == 0
-    machine.passes(10, 1)
-    assert pace.pause_s(5 * MIB) == pytest.approx(5 * MIB * PAUSE_S_PER_BYTE), "a bounded one, however crowded"
-    assert pace.pause_s(MIB) == 0, "what was waited before is not counted again"
+    for share in (0.0, 0.1, 0.5, 1.0):
+        machine.passes(0.02, share)
+        assert pace.pause_s(MIB) == pytest.approx(share * MIB * LONGEST_PAUSE_S_PER_BYTE)
+    machine.passes(10, 1.3)
+    assert pace.pause_s(5 * MIB) == pytest.approx(5 * MIB * LONGEST_PAUSE_S_PER_BYTE), "a bounded one, in any case"
+    assert pace.pause_s(MIB) == 0, "no time has passed"
+    machine.passes(1, -2)
+    assert pace.pause_s(MIB) == 0, "a count that went back, as after a move to another machine"
 
 
 @pytest.mark.parametrize("text", ["", "some avg10=0.00", "some total=", "some total=many\n", None])
