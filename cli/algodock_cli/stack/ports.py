@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from algodock_cli.stack.errors import NoFreePort
@@ -60,16 +61,33 @@ def is_free(port: int) -> bool:
 def temporary_port(taken: set[int]) -> int:
     """Return a free port for a server that lives as long as a test, and add it to ``taken``.
 
-    It is one that the kernel gives to no outgoing connection, so the server can be restarted on it.
+    It is one that the kernel gives to no outgoing connection, so the server can be restarted on it. No other process
+    of this person is given it while this one lives: between two starts, and before the first, nobody listens there.
 
     Raises:
         NoFreePort: all are taken.
     """
+    locks = _temporary_locks(leases_file().with_name("temporary-ports.lock"))
     for port in random.sample(_TEMPORARY, len(_TEMPORARY)):
-        if port not in taken and is_free(port):
+        if port not in taken and _locked(locks, port) and is_free(port):
             taken.add(port)
             return port
     raise NoFreePort(f"every port of {_TEMPORARY.start}-{_TEMPORARY.stop - 1} is taken")
+
+
+@cache
+def _temporary_locks(path: Path) -> int:
+    """Open the file whose bytes stand for ports; it stays open, since who closes it lets go of all."""
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def _locked(locks: int, port: int) -> bool:
+    """Lock the port's byte for the life of this process, where no other one has; fcntl(2), record locks."""
+    try:
+        fcntl.lockf(locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
 
 
 def pick_ports(preferred: Mapping[str, int], allowed: range) -> dict[str, int]:

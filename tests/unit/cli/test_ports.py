@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,6 +79,28 @@ def test_says_for_whom_no_port_is_left(listener: int) -> None:
 def test_temporary_ports_differ() -> None:
     taken: set[int] = set()
     assert len({temporary_port(taken) for _ in range(20)}) == 20 == len(taken)
+
+
+def test_a_temporary_port_of_another_process_is_not_given_while_that_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = range(32000, 32002)
+    monkeypatch.setattr(ports, "_TEMPORARY", two)
+    monkeypatch.setattr(ports, "is_free", lambda _: True)  # nobody listens there yet
+    take = (
+        "import sys; from algodock_cli.stack import ports; ports._TEMPORARY = range(32000, 32002);"
+        "ports.is_free = lambda _: True; print(ports.temporary_port(set()), flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", take], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        theirs = int(other.stdout.readline())
+        taken: set[int] = set()
+        assert temporary_port(taken) == next(port for port in two if port != theirs)
+        with pytest.raises(NoFreePort):
+            temporary_port(taken)
+        other.communicate()
+    assert temporary_port(taken) == theirs, "it is free again"
+    assert temporary_port({theirs}) != theirs, "who has one may have it again"
 
 
 def test_a_block_ends_where_the_next_begins() -> None:
