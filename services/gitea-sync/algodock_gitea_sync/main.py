@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from algodock_common.database import Database, migrate
 from algodock_common.messaging import Bus
-from algodock_common.storage import MinioObjectStore
+from algodock_common.storage import BucketKeeper, MinioObjectStore
 from algodock_common.vault import Vault
 from algodock_common.web import service_app
 from algodock_gitea_sync.clients.backend import HttpBackend
@@ -48,6 +48,7 @@ def create_app(settings: Settings, *, gitea_transport: httpx.AsyncBaseTransport 
     bus = Bus(settings.kafka, settings.secrets, service="gitea-sync")
     db = Database(settings.database, schema=SCHEMA, source="/gitea-sync", bus=bus)
     store = MinioObjectStore(settings.objects)
+    bucket = BucketKeeper(store)
     vault = Vault(settings.secrets, "gitea-sync/secrets")
     git = Git(data / "forge", own.max_push_bytes)
     builtin = BuiltinForge(git, data / "git", settings.peers.public_url, settings.peers.gateway_url.rstrip("/"))
@@ -78,11 +79,12 @@ def create_app(settings: Settings, *, gitea_transport: httpx.AsyncBaseTransport 
         await migrate(settings.database, schema=SCHEMA, migrations=MIGRATIONS)
         await git.prepare()
         async with AsyncExitStack() as ending:
-            for end in (store.close, forges.close, db.stop, backend.close, background.close, bus.stop, schedule.stop):
+            for end in (store.close, forges.close, db.stop, backend.close, background.close, bus.stop, bucket.stop):
                 ending.push_async_callback(end)
+            ending.push_async_callback(schedule.stop)
             await bus.start()
             await db.start()
-            await store.ensure_bucket()
+            await bucket.start()
             schedule.start()
             yield
 

@@ -11,9 +11,8 @@ from algodock_common.capacity import Capacity, LoadTeller, RedisSlots
 from algodock_common.database import Database, migrate
 from algodock_common.messaging import Bus
 from algodock_common.signals import Signals
-from algodock_common.storage import MinioObjectStore
+from algodock_common.storage import BucketKeeper, MinioObjectStore
 from algodock_common.web import InternalClient, serve, service_app
-from algodock_runner.clients.bucket import BucketKeeper
 from algodock_runner.clients.gateway import HttpGateway
 from algodock_runner.clients.wakes import HttpWakes
 from algodock_runner.handlers.bell import Bell

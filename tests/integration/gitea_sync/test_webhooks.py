@@ -12,6 +12,7 @@ import pytest
 
 from algodock_common.vault import Vault
 from algodock_gitea_sync.domain.webhook import sign
+from algodock_gitea_sync.settings import Settings
 
 if TYPE_CHECKING:
     from tests.integration.gitea_sync.conftest import Service, Work
@@ -220,3 +221,14 @@ def test_a_bundle_that_cannot_be_made_here_is_said_so_and_made_later(service: Se
     body = push_body(repo, "2" * 40, before="3" * 40)
     send(service, body, **{"X-Gitea-Event": "push", "X-Gitea-Signature": sign(body, secret_of(service, repo))})
     assert service.events(commit)
+
+
+def test_it_starts_although_the_object_store_is_away(service: Service) -> None:
+    """It used to end, and to keep its Kafka group from everybody for as long as a dead member is waited for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HTTP_PORT", str(service.free_port()))
+        patch.setenv("S3_ENDPOINT", f"http://127.0.0.1:{service.free_port()}")
+        with service.another(Settings()) as url:
+            assert httpx.get(f"{url}/health").status_code == 200
+            ready = httpx.get(f"{url}/ready", timeout=30)
+    assert (ready.status_code, ready.json()["checks"]["objects"]["state"]) == (503, "failed")

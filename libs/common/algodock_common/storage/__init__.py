@@ -1,5 +1,6 @@
 """The object store: one Protocol, the real one over the minio SDK; the fake is in ``testing``."""
 
+from algodock_common.storage.bucket import BucketKeeper
 from algodock_common.storage.minio_store import MinioObjectStore
 from algodock_common.storage.store import (
     BINARY,
@@ -14,6 +15,7 @@ from algodock_common.storage.store import (
 
 __all__ = [
     "BINARY",
+    "BucketKeeper",
     "MinioObjectStore",
     "ObjectInfo",
     "ObjectNotFound",

@@ -1,22 +1,24 @@
-"""The bucket that payloads and results lie in: made when it is missing, however late the object store comes up."""
+"""The bucket of the platform: made when it is missing, however late the object store comes up."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from algodock_common.errors import AlgoDockError
 
 if TYPE_CHECKING:
-    from algodock_common.storage import ObjectStore
+    from algodock_common.storage.store import ObjectStore
 
 __all__ = ["BucketKeeper"]
 
 log = structlog.get_logger()
 
-RETRY_S = 2.0
+RETRY_S: Final = 2.0
+FIRST_S: Final = 1.0
+"""A start waits so long for a store that answers: what comes right after it finds the bucket."""
 
 
 class BucketKeeper:
@@ -28,8 +30,9 @@ class BucketKeeper:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to try."""
+        """Begin to try; the first try may end before this returns, however it ends."""
         self._task = asyncio.create_task(self._make(), name="bucket")
+        await asyncio.wait([self._task], timeout=FIRST_S)
 
     async def stop(self) -> None:
         """Stop trying."""
