@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from algodock_common.scheduling import BUILD_NICE
 from algodock_common.settings import ObjectStoreSettings
 from algodock_common.storage import MinioObjectStore
+from algodock_common.storage.paced_file import PacedFile
 
 LARGE = 6 * 2**20
 
@@ -26,10 +27,11 @@ async def test_large_files_are_stored_one_at_a_time_by_a_thread_that_yields(
         endpoint="http://127.0.0.1:1", access_key=SecretStr("a"), secret_key=SecretStr("b"), bucket="b"
     )
     store, at_once, most, nice = MinioObjectStore(settings), 0, 0, {}
-    lock = threading.Lock()
+    lock, paced = threading.Lock(), {}
 
-    def write(key: str, *_: Any) -> None:
+    def write(key: str, body: Any, *_: Any) -> None:
         nonlocal at_once, most
+        paced[key] = isinstance(body, PacedFile)
         nice[key] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
         with lock:
             at_once += 1
@@ -47,4 +49,5 @@ async def test_large_files_are_stored_one_at_a_time_by_a_thread_that_yields(
     await store.put_file("small", tmp_path / "small")
     ours = os.getpriority(os.PRIO_PROCESS, 0)
     assert (nice["small"], nice["large-0"]) == (ours, max(BUILD_NICE, ours))
+    assert (paced["small"], paced["large-0"]) == (False, True)
     await store.close()

@@ -2,7 +2,7 @@
 
 The SDK blocks, so its calls run in a few threads of their own. Where small objects are written by
 the thousand, write them with signed requests from the event loop instead. Large files are stored one
-at a time, by a thread that yields: hashing and sending one keeps a core busy that calls want.
+at a time, by a thread that yields, and with pauses: hashing and sending one keeps a core busy that calls want.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from uuid import uuid4
 
 from algodock_common.scheduling import yield_to_threads
 from algodock_common.storage.blocking_reader import BlockingReader
+from algodock_common.storage.paced_file import PacedFile
 from algodock_common.storage.store import (
     BINARY,
     ObjectInfo,
@@ -104,12 +105,14 @@ class MinioObjectStore:
     ) -> ObjectInfo:
         """Store a file."""
         size = (await asyncio.to_thread(path.stat)).st_size
+        large = size > _PART_BYTES
 
         def write() -> ObjectInfo:
             with path.open("rb") as file:
-                return self._write(key, file, size, content_type, metadata)
+                body = cast("BinaryIO", PacedFile(file)) if large else file  # the SDK only reads it
+                return self._write(key, body, size, content_type, metadata)
 
-        return await self._call(write, checked_key(key), by=self._large if size > _PART_BYTES else self._threads)
+        return await self._call(write, checked_key(key), by=self._large if large else self._threads)
 
     async def get(self, key: str) -> bytes:
         """Return an object whole."""

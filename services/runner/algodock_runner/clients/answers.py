@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from algodock_common.crowding import Pace
 from algodock_runner.domain.retry import Failure, Kind, task_error
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Answer:
 
 
 async def receive(chunks: AsyncIterator[bytes], content_type: str, *, limit: int) -> Answer:
-    """Read a body to its end; past a MiB it goes to a temporary file.
+    """Read a body to its end; past a MiB it goes to a temporary file, with pauses while programs wait for a core.
 
     Raises:
         AttemptFailed: it is larger than ``limit`` bytes.
@@ -61,6 +62,7 @@ async def receive(chunks: AsyncIterator[bytes], content_type: str, *, limit: int
                 if file is None:
                     file = await asyncio.to_thread(_File)
                 await asyncio.to_thread(file.write, bytes(held))
+                await asyncio.sleep(file.pace.pause_s(len(held)))
                 held.clear()
         if file is None:
             return Answer(content_type, bytes(held), None, size)
@@ -79,6 +81,7 @@ class _File:
     """A temporary file that outlives its descriptor."""
 
     def __init__(self) -> None:
+        self.pace = Pace()
         self._descriptor, name = tempfile.mkstemp(prefix="algodock-result-")
         self.path = Path(name)
 
