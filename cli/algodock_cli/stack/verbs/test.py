@@ -84,7 +84,7 @@ def _processes(project: Path, given: list[str]) -> int:
 def _pytest(project: Path, arguments: list[str], processes: int, environment: dict[str, str]) -> int:
     configuration = ["-c", str(project / "pyproject.toml"), "--rootdir", str(project)]
     if processes > 1:
-        configuration += ["-n", str(processes), "--dist", "loadgroup", "--no-loadscope-reorder"]
+        configuration += ["-n", str(processes), "--dist", "loadscope", "--no-loadscope-reorder"]
     command = [sys.executable, "-P", "-m", "pytest", *configuration, *arguments]
     own = {"PYTEST_DEBUG_TEMPROOT": _temporary(project)}
     return subprocess.run(command, cwd=project, env=own | os.environ | environment, check=False).returncode
