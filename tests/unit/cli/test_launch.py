@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import json
 import os
 import signal
@@ -14,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from algodock_cli.stack import launch
 from algodock_cli.stack.launch import started_ticks
 from algodock_cli.stack.privileges import identity_for, reachable_by_others
 from algodock_cli.stack.programs import OWN_USER, Identity, Process, Program
@@ -138,29 +136,23 @@ def test_a_pid_that_belongs_to_another_process_by_now_is_nobodys(tmp_path: Path)
         assert Process.from_file(file) is None
 
 
-@pytest.mark.parametrize(("supervisor", "leads"), [("1", True), (None, False)], ids=["supervisord's", "a terminal's"])
-def test_a_program_of_supervisord_leads_a_session(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, supervisor: str | None, *, leads: bool
-) -> None:
+@pytest.fixture(params=["1", None], ids=["supervisord's", "a terminal's"])
+def supervised(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Start programs as supervisord does, and as a terminal does."""
     monkeypatch.delenv("SUPERVISOR_ENABLED", raising=False)
-    if supervisor is not None:
-        monkeypatch.setenv("SUPERVISOR_ENABLED", supervisor)
+    if request.param is not None:
+        monkeypatch.setenv("SUPERVISOR_ENABLED", request.param)
+    return request.param is not None
+
+
+def test_a_program_of_supervisord_leads_a_session(tmp_path: Path, *, supervised: bool) -> None:
     look = "import os; print(os.getsid(0) == os.getpid(), os.getpgrp() == os.getpid())"
     command = program(tmp_path, sys.executable, "-I", "-c", look).declare(tmp_path)
     told = subprocess.run(command, text=True, capture_output=True, check=True, process_group=0).stdout
-    assert told.split() == [str(leads), "True"]
+    assert told.split() == [str(supervised), "True"]
 
 
-AUTOGROUP = Path("/proc/self/autogroup")
-
-
-@pytest.mark.parametrize(("supervisor", "alone"), [("1", True), (None, False)], ids=["supervisord's", "a terminal's"])
-def test_a_program_that_yields_lowers_itself_and_no_session_that_it_shares(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, supervisor: str | None, *, alone: bool
-) -> None:
-    monkeypatch.delenv("SUPERVISOR_ENABLED", raising=False)
-    if supervisor is not None:
-        monkeypatch.setenv("SUPERVISOR_ENABLED", supervisor)
+def test_a_program_that_yields_lowers_itself_and_no_session_that_it_shares(tmp_path: Path, *, supervised: bool) -> None:
     look = (
         "import os, pathlib; own = pathlib.Path('/proc/self/autogroup');"
         "print(os.getpriority(os.PRIO_PROCESS, 0), own.read_text().split()[-1] if own.exists() else 'none')"
@@ -171,20 +163,4 @@ def test_a_program_that_yields_lowers_itself_and_no_session_that_it_shares(
         for one in (declared, dataclasses.replace(declared, nice=0), dataclasses.replace(declared, nice=12))
     )
     assert (ours, session) == (usual, shared)
-    assert lowered == [str(max(12, int(ours))), "12" if alone and session != "none" else session]
-
-
-def test_a_session_whose_priority_cannot_be_written_yet_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[str] = []
-
-    def write(_: Path, text: str, encoding: str) -> int:
-        written.append(f"{text} {encoding}")
-        if len(written) < 3:
-            raise BlockingIOError(errno.EAGAIN, "one in 100 ms")
-        return len(text)
-
-    monkeypatch.setattr(os, "setpriority", lambda *_: None)
-    monkeypatch.setattr(os, "getsid", lambda _: os.getpid())
-    monkeypatch.setattr(Path, "write_text", write)
-    launch.yield_to_others(5)
-    assert written == ["5 ascii"] * 3
+    assert lowered == [str(max(12, int(ours))), "12" if supervised and session != "none" else session]

@@ -8,12 +8,14 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from algodock_cli.stack.verbs.test import SIDE_BY_SIDE
+
 PROJECT = Path(__file__).resolve().parents[3]
 FILES = ("tests/unit/cli/test_ports.py", "tests/unit/common/test_scheduling.py")
 
 
 def test_the_tests_of_a_file_stay_in_one_process() -> None:
-    how = ("-c", "pyproject.toml", "--rootdir", ".", "-n", "2", "--dist", "loadscope", "--no-loadscope-reorder", "-v")
+    how = ("-c", "pyproject.toml", "--rootdir", ".", "-n", "2", *SIDE_BY_SIDE, "-v")
     command = [sys.executable, "-P", "-m", "pytest", *how, *FILES]
     told = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False).stdout
     processes = defaultdict(set)

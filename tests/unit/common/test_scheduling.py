@@ -4,10 +4,12 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from algodock_cli.stack import launch
 from algodock_common.scheduling import BACKGROUND_NICE, BUILD_NICE, as_usual, yield_to_calls
 
 AUTOGROUP = Path("/proc/self/autogroup")
@@ -31,7 +33,17 @@ def test_a_service_in_the_background_yields_to_calls() -> None:
     assert _run(PRIORITY) == [str(wanted), told]
 
 
-def test_a_session_whose_priority_cannot_be_written_yet_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("lower", "session", "nice"),
+    [
+        (yield_to_calls, f"/proc/{os.getpid()}/autogroup", BACKGROUND_NICE),
+        (lambda: launch.yield_to_others(5), "/proc/self/autogroup", 5),
+    ],
+    ids=["a service", "the launcher"],
+)
+def test_a_session_whose_priority_cannot_be_written_yet_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, lower: Callable[[], None], session: str, nice: int
+) -> None:
     written: list[str] = []
 
     def write(path: Path, text: str, encoding: str) -> int:
@@ -43,8 +55,8 @@ def test_a_session_whose_priority_cannot_be_written_yet_is_tried_again(monkeypat
     monkeypatch.setattr(os, "setpriority", lambda *_: None)
     monkeypatch.setattr(os, "getsid", lambda _: os.getpid())
     monkeypatch.setattr(Path, "write_text", write)
-    yield_to_calls()
-    assert written == [f"/proc/{os.getpid()}/autogroup {BACKGROUND_NICE} ascii"] * 3
+    lower()
+    assert written == [f"{session} {nice} ascii"] * 3
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may raise a priority, and only root's services lower theirs")

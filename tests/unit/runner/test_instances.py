@@ -64,10 +64,10 @@ async def test_an_answer_that_finds_no_room_here_is_no_lost_connection(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     failed = await failure_of(pool, promised=LARGE, sent=LARGE)
     assert (failed.failure.kind, failed.failure.error.type) == (Kind.TRANSIENT, "FileNotFoundError")
-    assert "on the worker's machine" in failed.failure.error.message
+    assert "cannot be read or written on the worker's machine" in failed.failure.error.message
 
 
 async def test_an_input_that_became_unreadable_here_is_no_lost_connection(pool: Pool, tmp_path: Path) -> None:
     failed = await failure_of(pool, promised=1, sent=1, body=tmp_path / "gone")
     assert (failed.failure.kind, failed.failure.error.type) == (Kind.TRANSIENT, "FileNotFoundError")
-    assert "read or written on the worker's machine" in failed.failure.error.message
+    assert "cannot be read or written on the worker's machine" in failed.failure.error.message

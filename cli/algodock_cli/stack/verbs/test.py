@@ -12,7 +12,10 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["command"]
+__all__ = ["SIDE_BY_SIDE", "command"]
+
+SIDE_BY_SIDE = ("--dist", "loadscope", "--no-loadscope-reorder")
+"""How pytest shares tests among processes: as ``tests/conftest.py`` says, in its order."""
 
 _MOST_PROCESSES = 4
 """Of tests side by side: each may start a platform of ten processes and 700 MB."""
@@ -84,7 +87,7 @@ def _processes(project: Path, given: list[str]) -> int:
 def _pytest(project: Path, arguments: list[str], processes: int, environment: dict[str, str]) -> int:
     configuration = ["-c", str(project / "pyproject.toml"), "--rootdir", str(project)]
     if processes > 1:
-        configuration += ["-n", str(processes), "--dist", "loadscope", "--no-loadscope-reorder"]
+        configuration += ["-n", str(processes), *SIDE_BY_SIDE]
     command = [sys.executable, "-P", "-m", "pytest", *configuration, *arguments]
     own = {"PYTEST_DEBUG_TEMPROOT": _temporary(project)}
     return subprocess.run(command, cwd=project, env=own | os.environ | environment, check=False).returncode

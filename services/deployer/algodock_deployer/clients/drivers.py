@@ -32,9 +32,9 @@ class Survey:
         self.seen: dict[str, Seen] = {}
         self.away: DriverUnavailable | None = None
 
-    async def ensure(self) -> None:
-        """See to it that every driver works; who does not is not asked any more."""
-        await self._each(lambda driver: driver.ensure())
+    async def ensure(self) -> bool:
+        """See to it that every driver works, and return whether one was started; who does not is not asked any more."""
+        return any(await self._each(lambda driver: driver.ensure()))
 
     async def look(self) -> None:
         """Look at what each driver has."""
@@ -88,11 +88,11 @@ class ChosenDrivers:
 
     async def ensure(self) -> bool:
         """See to it that every driver in use works; those that do, do so although another does not."""
-        answers = await asyncio.gather(*(one.ensure() for one in self.used.values()), return_exceptions=True)
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-        return any(answers)
+        found = Survey(self)
+        started = await found.ensure()
+        if found.away is not None:
+            raise found.away
+        return started
 
     async def start(self, spec: ProgramSpec) -> None:
         """Start the program with its mode's driver."""
