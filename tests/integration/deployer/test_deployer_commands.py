@@ -17,6 +17,7 @@ import pytest
 from algodock_common.events import Event, InstanceChanged, ServiceCommand
 from algodock_common.identifiers import uuid7
 from algodock_deployer import handlers
+from algodock_deployer.clients.carriers import BUILD
 from algodock_deployer.clients.fakes import FakeRegistry
 from algodock_deployer.clients.routers import RouterState
 from algodock_deployer.domain.errors import ServiceNotFound
@@ -222,13 +223,19 @@ async def test_a_deployer_that_was_killed_in_the_middle_takes_the_release_up_aga
     async with make(registry) as first:
         files = first.program("one") | {"algodock.yaml": "build: sleep 3\n"}
         commit = await first.push("resumes", files)
-        await first.release("resumes", commit, "building")
+        release = await first.release("resumes", commit, "building")
         ids, store = first.ids, first.store
+        left = first.context.folders.build_log(release.id)
+    # What a SIGKILL leaves of a build: it would go on writing into the code that is built anew.
+    carried = {BUILD: str(left)}
+    orphan = await asyncio.create_subprocess_exec("/bin/sleep", "300", env=carried, start_new_session=True)
     async with make(registry) as second:
         second.ids, second.store.__dict__ = ids, store.__dict__
         release = await second.release("resumes", commit, "live", "failed")
         assert release.state == "live", release.reason
         assert len(registry.leases) == 1
+    async with asyncio.timeout(60):
+        assert await orphan.wait() == -signal.SIGKILL
 
 
 async def test_a_lease_that_a_crash_left_without_a_row_is_freed_by_the_next_release(deployer: Deployer) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,8 +14,9 @@ import psutil
 import pytest
 
 from algodock_common.scheduling import BUILD_NICE
+from algodock_deployer.clients.carriers import BUILD
 from algodock_deployer.clients.sandbox import Sandbox
-from algodock_deployer.clients.tools import BuildLog, Tool, build_environment, run_tool
+from algodock_deployer.clients.tools import BuildLog, Tool, build_environment, end_builds, run_tool
 from algodock_deployer.domain.errors import StepFailed
 
 
@@ -85,33 +88,61 @@ async def test_a_tool_that_is_not_there_is_said_so(tmp_path: Path) -> None:
         await run_tool(missing, BuildLog(tmp_path / "b.log"))
 
 
-SPAWNS = "import subprocess, sys, time\np = subprocess.Popen(['sleep', '60'])\nprint(p.pid, flush=True)\ntime.sleep(60)"
+SPAWNS = """
+import subprocess, time
+for apart in (False, True):
+    print(subprocess.Popen(['sleep', '60'], start_new_session=apart).pid, flush=True)
+"""
+"""Starts a child, and one that leaves the group, as a daemon does."""
 
 
-async def test_at_its_time_limit_the_whole_process_group_ends(tmp_path: Path) -> None:
+async def test_what_a_build_started_ends_with_it(tmp_path: Path) -> None:
+    said = await run_tool(tool(tmp_path, SPAWNS), BuildLog(tmp_path / "b.log"))
+    _all_gone(said)
+
+
+async def test_at_its_time_limit_all_that_it_started_ends(tmp_path: Path) -> None:
     log = BuildLog(tmp_path / "b.log")
-    with pytest.raises(StepFailed, match="did not end within 1 s"):
-        await run_tool(tool(tmp_path, SPAWNS, timeout_s=1), log)
-    _gone(int(log.path.read_text().split()[0]))
+    with pytest.raises(StepFailed, match="did not end within 3 s"):
+        await run_tool(tool(tmp_path, f"{SPAWNS}time.sleep(60)", timeout_s=3), log)
+    _all_gone(log.path.read_text())
 
 
 async def test_a_cancelled_build_does_not_go_on(tmp_path: Path) -> None:
     log = BuildLog(tmp_path / "b.log")
-    running = asyncio.create_task(run_tool(tool(tmp_path, SPAWNS), log))
+    running = asyncio.create_task(run_tool(tool(tmp_path, f"{SPAWNS}time.sleep(60)", 120), log))
     async with asyncio.timeout(60):
-        while not log.since(0).strip():  # noqa: ASYNC110  # a file tells nobody that it grew
+        while len(log.since(0).splitlines()) < 2:  # noqa: ASYNC110  # a file tells nobody that it grew
             await asyncio.sleep(0.05)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    _gone(int(log.path.read_text().split()[0]))
+    _all_gone(log.path.read_text())
 
 
-def _gone(pid: int) -> None:
-    end = time.monotonic() + 5
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+def test_the_builds_of_one_platform_are_ended_and_of_no_other(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "builds", tmp_path / "builds-of-another"
+    started = [
+        subprocess.Popen(["/bin/sleep", "60"], env={BUILD: str(log)}, start_new_session=True)
+        for log in (ours / "1.log", theirs / "1.log", ours / "2.log")
+    ]
+    try:
+        assert end_builds(ours) == 2
+        assert [one.poll() for one in started[1:2]] == [None]
+        assert [started[place].wait(60) for place in (0, 2)] == [-signal.SIGKILL] * 2
+    finally:
+        started[1].kill()
+        started[1].wait()
+
+
+def _all_gone(said: str) -> None:
+    started = [int(pid) for pid in said.split()]
+    assert len(started) == 2
+    for pid in started:
+        end = time.monotonic() + 5
+        while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < end
+            time.sleep(0.05)
 
 
 def test_the_sandbox_says_which_folder_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from typing import TYPE_CHECKING, Protocol
 
 import psutil
 
+from algodock_deployer.clients.carriers import INSTANCE, end_carriers, family
 from algodock_deployer.domain.programs import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from algodock_deployer.clients.cgroups import Cgroups
     from algodock_deployer.clients.sandbox import Sandbox
     from algodock_deployer.domain.programs import ControlGroup
 
-__all__ = ["Confinement", "KernelConfinement", "Unconfined", "end_carriers"]
+__all__ = ["Confinement", "KernelConfinement", "Unconfined"]
 
 
 class Confinement(Protocol):
@@ -95,7 +95,7 @@ class KernelConfinement:
         if not spare:
             ended = await asyncio.to_thread(self._cgroups.clear, program)
             self._ooms.pop(program, None)
-        return ended + await asyncio.to_thread(end_carriers, token, spare)
+        return ended + await asyncio.to_thread(end_carriers, INSTANCE, token, spare=spare)
 
     def notes(self) -> Sequence[str]:
         """Say what the kernel does not hold here."""
@@ -118,47 +118,10 @@ def _mib(size: int) -> str:
     return f"{size / 2**20:.0f} MiB"
 
 
-def _family(pid: int) -> list[psutil.Process]:
-    try:
-        root = psutil.Process(pid)
-        return [root, *root.children(recursive=True)]
-    except psutil.Error:
-        return []
-
-
 def _resident(pid: int) -> int:
     """Return the resident bytes of a process and all below it."""
     used = 0
-    for process in _family(pid):
+    for process in family(pid):
         with contextlib.suppress(psutil.Error):
             used += process.memory_info().rss
     return used
-
-
-def end_carriers(token: str, spare: int) -> int:
-    """End every process whose environment has the token; twice, because one may have forked in between."""
-    if not token:
-        return 0
-    wanted = f"ALGODOCK_TOKEN={token}".encode()
-    ended: set[int] = set()
-    for _ in range(2):
-        spared = {process.pid for process in _family(spare)} if spare else set()
-        for pid in _pids():
-            if pid not in spared and wanted in _environment(pid):
-                with contextlib.suppress(psutil.Error):
-                    psutil.Process(pid).kill()
-                    ended.add(pid)
-    return len(ended)
-
-
-def _pids() -> Iterable[int]:
-    own = os.getpid()
-    return [pid for pid in psutil.pids() if pid != own]
-
-
-def _environment(pid: int) -> list[bytes]:
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123  # thousands of them
-            return file.read().split(b"\0")
-    except OSError:  # it ended, or belongs to somebody else
-        return []

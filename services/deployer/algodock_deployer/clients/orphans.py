@@ -8,7 +8,7 @@ import signal
 
 import psutil
 
-from algodock_deployer.clients.confinement import end_carriers
+from algodock_deployer.clients.carriers import INSTANCE, end_carriers
 
 __all__ = ["end_orphan", "is_instance"]
 
@@ -19,7 +19,7 @@ def is_instance(pid: int, token: str) -> bool:
     """Return whether process ``pid`` lives and is the one that was given ``token``; its id may be another's by now."""
     try:
         process = psutil.Process(pid)
-        carries = bool(token) and process.environ().get("ALGODOCK_TOKEN") == token
+        carries = bool(token) and process.environ().get(INSTANCE) == token
         return carries and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
@@ -40,5 +40,5 @@ def end_orphan(pid: int, token: str, *, spare: int) -> bool:
             os.kill(pid, signal.SIGTERM)
     with contextlib.suppress(psutil.Error):
         psutil.Process(pid).wait(GRACE_S)
-    end_carriers(token, spare)
+    end_carriers(INSTANCE, token, spare=spare)
     return True

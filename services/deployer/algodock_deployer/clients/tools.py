@@ -1,4 +1,7 @@
-"""Runs the tools of a build (uv, npm, the manifest's command): own environment and process group, output to a file."""
+"""Runs the tools of a build (uv, npm, the manifest's command): own environment and process group, output to a file.
+
+What they start carries the build's log in its environment, so that also what leaves the group is found and ended.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from algodock_common.scheduling import yield_to_others
+from algodock_deployer.clients.carriers import BUILD, end_carriers
 from algodock_deployer.clients.files import size_of
 from algodock_deployer.domain.errors import StepFailed
 from algodock_deployer.domain.programs import HANDED_OVER, PATH, handed_over
@@ -18,7 +22,7 @@ from algodock_deployer.domain.programs import HANDED_OVER, PATH, handed_over
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["PATH", "BuildLog", "Tool", "ToolRunner", "build_environment", "run_tool"]
+__all__ = ["PATH", "BuildLog", "Tool", "ToolRunner", "build_environment", "end_builds", "run_tool"]
 
 TAIL_BYTES = 8 * 1024
 GRACE_S = 3.0
@@ -124,10 +128,11 @@ async def run_tool(tool: Tool, log: BuildLog) -> str:
         StepFailed: it ended with an error, or did not end in time; the detail carries its own last words.
     """
     start = log.size()
-    argv, environment = list(tool.argv), dict(tool.environment)
+    carried = {BUILD: str(log.path)}
+    argv, environment = list(tool.argv), {**tool.environment, **carried}
     if tool.uid is not None:
         handed, argv = handed_over(environment, argv, tool.uid, PROCESSES)
-        environment = {"PATH": PATH, HANDED_OVER: handed}
+        environment = {"PATH": PATH, HANDED_OVER: handed, **carried}
     with log.path.open("ab") as output:
         try:
             process = await asyncio.create_subprocess_exec(
@@ -152,11 +157,17 @@ async def run_tool(tool: Tool, log: BuildLog) -> str:
     finally:
         # The leader may have left children behind, and a cancelled build must not go on.
         await _end_group(process)
+        await asyncio.to_thread(end_carriers, BUILD, str(log.path))
     said = log.since(start)
     if code != 0:
         msg = _reason(tool.name, code, said)
         raise StepFailed(msg)
     return said
+
+
+def end_builds(logs: Path) -> int:
+    """End the builds that write to a log below ``logs``, whoever began them; return how many processes that were."""
+    return end_carriers(BUILD, str(logs), below=True)
 
 
 def _reason(name: str, code: int, said: str) -> str:

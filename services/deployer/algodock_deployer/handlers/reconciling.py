@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
@@ -9,6 +10,7 @@ import structlog
 from algodock_common.events import ServiceCommand
 from algodock_common.identifiers import uuid7
 from algodock_deployer.clients.drivers import Survey
+from algodock_deployer.clients.tools import end_builds
 from algodock_deployer.handlers.draining import start_drains
 from algodock_deployer.handlers.keeping import keep_alive
 from algodock_deployer.handlers.last_words import last_words
@@ -29,7 +31,9 @@ log = structlog.get_logger()
 
 
 async def begin(context: Context) -> None:
-    """Take back what this node's earlier deployer had claimed: there is one deployer a node."""
+    """Take back what this node's earlier deployer had claimed, and end its builds: there is one deployer a node."""
+    if ended := await asyncio.to_thread(end_builds, context.folders.build_logs):
+        log.warning("builds_of_earlier_deployer_ended", processes=ended)
     async with context.database.transaction() as tx:
         await Services(tx.session).unclaim_node(context.node_id)
     context.bell.set()
