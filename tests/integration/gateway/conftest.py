@@ -11,6 +11,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+import pytest_asyncio
 import uvicorn
 import uvloop
 
@@ -32,6 +33,7 @@ from algodock_gateway.handlers.waking import Waking
 from algodock_gateway.routes.ai import AiInlet
 from algodock_gateway.routes.edge import express_protocol
 from algodock_gateway.routes.express import ExpressCall, ExpressLane
+from tests.integration.gateway.running import Gateway, running_gateway
 from tests.integration.gateway.upstream import Conversation, Upstream, until
 
 KEY = "ak_test"
@@ -226,3 +228,12 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
 def event_loop_policy() -> uvloop.EventLoopPolicy:
     """Run on the loop that the gateway runs on."""
     return uvloop.EventLoopPolicy()
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def gateway(
+    server_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
+    """One gateway for the module."""
+    async with running_gateway(server_environment, tmp_path_factory.mktemp("data")) as running:
+        yield running

@@ -144,3 +144,13 @@ async def running_gateway(server_environment: Mapping[str, str], data_dir: Path)
     await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
     await admin.close()
     patch.undo()
+
+
+async def refused_early(gateway: Gateway, path: str, head: str) -> int:
+    """Announce a terabyte, send nothing of it, and return the status that comes all the same."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.settings.http.port)
+    writer.write(f"POST {path} HTTP/1.1\r\nhost: x\r\n{head}\r\ncontent-length: {10**12}\r\n\r\n".encode())
+    async with asyncio.timeout(60):
+        line = await reader.readline()
+    writer.close()
+    return int(line.split()[1])

@@ -17,22 +17,13 @@ from algodock_common.identifiers import uuid7
 from algodock_gateway.domain.keys import fingerprint
 from algodock_gateway.handlers.callback_secrets import CallbackSecrets
 from algodock_gateway.handlers.credentials import SecretBox
-from tests.integration.gateway.running import Gateway, running_gateway
+from tests.integration.gateway.running import Gateway
 
 TASK = "01a22109-5c1e-7000-8000-000000000000"
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 LEFT = "SELECT extract(epoch FROM valid_until - now()) FROM retired_callback_secrets"
 ROTATE = "/api/v1/keys/callback-secret/rotate"
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def gateway(
-    server_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Gateway]:
-    """One gateway for the module."""
-    async with running_gateway(server_environment, tmp_path_factory.mktemp("data")) as running:
-        yield running
 
 
 @pytest_asyncio.fixture(loop_scope="module")

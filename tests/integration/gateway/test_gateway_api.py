@@ -5,68 +5,21 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import stat
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-import pytest_asyncio
 
 from algodock_common.errors import Unavailable
-from algodock_common.events import Event, InstanceChanged, ServiceCommand, TaskFinished
+from algodock_common.events import Event, InstanceChanged, TaskFinished
 from algodock_common.identifiers import uuid7
 from algodock_common.upstream import Pool
-from algodock_gateway.domain.keys import fingerprint
 from algodock_gateway.routes.relay import Peer, Relay
-from tests.integration.gateway.running import Gateway, free_socket, running_gateway
+from tests.integration.gateway.running import Gateway, free_socket, refused_early
 from tests.integration.gateway.upstream import Upstream, answer, answering, until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def gateway(
-    server_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Gateway]:
-    """One gateway for the module."""
-    async with running_gateway(server_environment, tmp_path_factory.mktemp("data")) as running:
-        yield running
-
-
-async def test_the_first_key_lies_in_a_private_file_and_opens_everything(gateway: Gateway) -> None:
-    file = gateway.settings.platform.data_dir / "credentials.json"
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert set(gateway.credentials) == {"url", "api_key", "callback_secret"}
-    assert gateway.credentials["callback_secret"].startswith("whsec_")
-    assert (await gateway.api.get("/api/v1/services")).status_code == 200
-    row = await gateway.database.fetchrow("SELECT * FROM api_keys")
-    assert row is not None
-    stored = b"".join(value for value in row.values() if isinstance(value, bytes))
-    assert gateway.credentials["api_key"].encode() not in stored
-    assert base64.b64decode(gateway.credentials["callback_secret"][6:]) not in stored
-
-
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", "/api/v1/services"),
-        ("GET", "/api/v1/tasks"),
-        ("POST", "/api/v1/tasks"),
-        ("GET", "/api/v1/algorithms"),
-        ("GET", "/ai/anything/predict"),
-        ("GET", "/metrics"),
-        ("GET", "/no/such/path"),
-        ("DELETE", "/api/v1/services/x"),
-    ],
-)
-async def test_without_a_key_everything_is_a_401_problem(gateway: Gateway, method: str, path: str) -> None:
-    for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Bearer x y"}):
-        got = await gateway.open.request(method, path, headers=headers)
-        assert got.status_code == 401
-        assert got.headers["content-type"] == "application/problem+json"
-        assert got.json()["detail"]
 
 
 async def test_health_and_documents_are_open_and_need_nothing_from_elsewhere(gateway: Gateway) -> None:
@@ -134,103 +87,6 @@ async def test_a_name_that_is_no_dns_label_is_422(gateway: Gateway, name: str) -
     assert got.json()["detail"]
 
 
-async def test_a_command_is_an_operation_and_a_message_and_ends_with_the_deployers_word(gateway: Gateway) -> None:
-    name, algorithm_id = await gateway.algorithm()
-    stories: tuple[tuple[str, str, dict[str, Any], str], ...] = (
-        ("stop", "stopping", {"state": "kept", "serving": False, "service_status": "stopped"}, "succeeded"),
-        ("start", "starting", {"state": "live", "service_status": "running"}, "succeeded"),
-        ("restart", "starting", {"state": "failed", "service_status": "running", "reason": "why"}, "failed"),
-    )
-    for sequence, (action, shown, told, end) in enumerate(stories, start=1):
-        got = await gateway.api.post(f"/api/v1/services/{action}/{name}")
-        assert (got.status_code, got.json()["success"], got.json()["status"]) == (202, True, shown)
-        assert got.json()["service_id"] == str(algorithm_id)
-        async with asyncio.timeout(60):
-            while (command := await gateway.commands.get()).algorithm != name:
-                pass
-        assert (command.action, str(command.operation_id)) == (action, got.json()["operation_id"])
-        await gateway.release(name, algorithm_id, sequence, **told)
-        ended = partial(_ended, gateway, command.operation_id)
-        await until(ended, seconds=60)
-        assert await ended() == end
-    versions = "SELECT count(*) FROM algorithm_versions WHERE algorithm_id = $1"
-    assert await gateway.database.fetchval(versions, algorithm_id) == 3
-
-
-async def _ended(gateway: Gateway, operation_id: UUID) -> str | None:
-    query = "SELECT state FROM operations WHERE id = $1 AND finished_at IS NOT NULL"
-    state: str | None = await gateway.database.fetchval(query, operation_id)
-    return state
-
-
-async def test_an_instances_restart_is_commanded_once_however_often_it_is_asked_for(gateway: Gateway) -> None:
-    name, _ = await gateway.algorithm()
-    body = {"operation_id": str(uuid4()), "instance_id": str(uuid4()), "reason": "it goes on"}
-    for _ in range(2):
-        assert (await gateway.inside.post(f"/internal/services/{name}/restart", json=body)).status_code == 202
-    assert (await gateway.inside.post("/internal/services/nobody/restart", json=body)).status_code == 404
-    await gateway.api.post(f"/api/v1/services/stop/{name}")
-    heard: list[ServiceCommand] = []
-    async with asyncio.timeout(60):
-        while not heard or heard[-1].action != "stop":
-            command = await gateway.commands.get()
-            heard += [command] if command.algorithm == name else []
-    assert [one.action for one in heard] == ["restart", "stop"]
-    assert (str(heard[0].operation_id), heard[0].actor) == (body["operation_id"], "runner")
-    assert heard[0].arguments == {"instance_id": body["instance_id"], "reason": "it goes on"}
-    assert (await gateway.api.post(f"/internal/services/{name}/restart", json=body)).status_code == 401
-
-
-async def test_rollback_and_removal_are_commands(gateway: Gateway) -> None:
-    name, algorithm_id = await gateway.algorithm()
-    release = str(uuid7())
-    got = await gateway.api.post(f"/api/v1/services/rollback/{name}", json={"release_id": release})
-    assert got.status_code == 202
-    removed = await gateway.api.delete(f"/api/v1/services/{algorithm_id}")
-    assert (removed.json()["success"], removed.json()["service_id"]) == (True, str(algorithm_id))
-    seen: dict[str, dict[str, Any]] = {}
-    async with asyncio.timeout(60):
-        while len(seen) < 2:
-            command = await gateway.commands.get()
-            if command.algorithm == name:
-                seen[command.action] = command.arguments
-    assert seen == {"rollback": {"release_id": release}, "remove": {}}
-
-
-async def test_a_canary_is_asked_for_and_promoted(gateway: Gateway) -> None:
-    name, _ = await gateway.algorithm()
-    path = f"/api/v1/services/canary/{name}"
-    assert (await gateway.api.put(path, json={"commit": "a" * 40, "percent": 20})).status_code == 204
-    assert gateway.peers.canaries == {"a" * 40: 20}
-    for wrong in ({"commit": "main"}, {"commit": "a" * 40, "percent": 100}, {"percent": 5}):
-        assert (await gateway.api.put(path, json=wrong)).status_code == 422
-    assert (await gateway.api.post(f"/api/v1/services/promote/{name}")).status_code == 202
-    async with asyncio.timeout(60):
-        while (command := await gateway.commands.get()).algorithm != name:
-            pass
-    assert command.action == "promote"
-
-
-async def test_scaling_is_a_command_and_a_number_that_cannot_be_is_422(gateway: Gateway) -> None:
-    name, _ = await gateway.algorithm()
-    for wrong in (
-        {"instances": 0},
-        {"instances": 65},
-        {"instances": "many"},
-        {"instance": 2},
-        {},
-        {"rule": {"min": 3, "max": 2}},
-        {"instances": 2, "rule": {"max": 2}},
-    ):
-        assert (await gateway.api.post(f"/api/v1/services/scale/{name}", json=wrong)).status_code == 422
-    got = await gateway.api.post(f"/api/v1/services/scale/{name}", json={"instances": 3})
-    assert (got.status_code, got.json()["success"]) == (202, True)
-    async with asyncio.timeout(60):
-        while (command := await gateway.commands.get()).algorithm != name:
-            pass
-    assert (command.action, command.arguments) == ("scale", {"instances": 3})
-
-
 async def test_the_unknown_is_404_and_the_never_deployed_too(gateway: Gateway) -> None:
     name, _ = await gateway.algorithm(deployed=False)
     for path in ("status", "start", "stop"):
@@ -253,59 +109,6 @@ async def test_logs_and_build_logs_pass_as_json_text_and_events(gateway: Gateway
     gateway.peers.releases[name] = [release]
     assert (await gateway.api.get(f"/api/v1/services/build-log/{name}")).text == f"built {release['id']}"
     assert (await gateway.api.get(f"/api/v1/services/build-log/{name}?release_id={uuid4()}")).status_code == 404
-
-
-async def test_deploy_from_gitea_answers_at_once_and_with_wait_at_the_end(gateway: Gateway) -> None:
-    name, algorithm_id = await gateway.algorithm()
-    release = {"id": str(uuid7()), "commit": "c" * 40, "state": "building", "reason": "", "steps": []}
-    gateway.peers.releases[name] = [release]
-    body = {
-        "algorithm_id": str(algorithm_id), "repo_url": "https://git.example.com/x/y.git", "branch": "main",
-        "service_config": {"name": name, "port": 8001, "host": "0.0.0.0", "timeout": 30},  # noqa: S104
-    }  # fmt: skip
-    got = await gateway.api.post("/api/v1/services/deploy-from-gitea", json=body)
-    assert got.status_code == 202
-    answered = got.json()
-    assert (answered["success"], answered["status"], answered["release_id"]) == (True, "deploying", release["id"])
-    assert answered["error"] is None
-    assert any("0.0.0.0" in note for note in answered["notes"])  # noqa: S104
-
-    async def end(state: str, reason: str) -> None:
-        await asyncio.sleep(0.2)
-        release.update(state=state, reason=reason)
-        await gateway.release(name, algorithm_id, 50, state=state, service_status="running", reason=reason)
-
-    for state, reason, success, status in (("live", "", True, "running"), ("failed", "SyntaxError", False, "failed")):
-        release.update(state="building", reason="")
-        ending = asyncio.create_task(end(state, reason))
-        waited = await gateway.api.post("/api/v1/services/deploy-from-gitea?wait=20", json=body)
-        await ending
-        assert waited.status_code == 200
-        assert (waited.json()["success"], waited.json()["status"]) == (success, status)
-        assert waited.json()["error"] == (reason or None)
-
-
-async def test_an_upload_becomes_one_commit_and_makes_its_algorithm(gateway: Gateway) -> None:
-    name = f"a-{uuid4().hex[:8]}"
-    files = [("files", ("main.py", b"print(1)")), ("files", ("data/x.txt", b"2"))]
-    got = await gateway.api.post("/api/v1/gitea/repos/upload", data={"algorithm_id": name}, files=files)
-    assert got.status_code == 200, got.text
-    assert (got.json()["success"], got.json()["files"]) == (True, ["main.py", "data/x.txt"])
-    assert gateway.peers.uploads[-1] == (name, {"main.py": b"print(1)", "data/x.txt": b"2"})
-    assert (await gateway.api.post("/api/v1/gitea/repos/upload", data={"algorithm_id": name})).status_code in (400, 422)
-    key = gateway.credentials["api_key"]
-    head = f"authorization: Bearer {key}\r\ncontent-type: multipart/form-data; boundary=x"
-    assert await refused_early(gateway, "/api/v1/gitea/repos/upload", head) == 413
-
-
-async def refused_early(gateway: Gateway, path: str, head: str) -> int:
-    """Announce a terabyte, send nothing of it, and return the status that comes all the same."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.settings.http.port)
-    writer.write(f"POST {path} HTTP/1.1\r\nhost: x\r\n{head}\r\ncontent-length: {10**12}\r\n\r\n".encode())
-    async with asyncio.timeout(60):
-        line = await reader.readline()
-    writer.close()
-    return int(line.split()[1])
 
 
 async def test_a_task_is_submitted_in_its_callers_name_and_its_poll_is_woken(gateway: Gateway) -> None:
@@ -455,33 +258,6 @@ async def test_a_service_elsewhere_is_registered_and_shown_and_called(gateway: G
 
     await until(acknowledged)
     server.close()
-
-
-async def test_services_ask_whose_key_it_is_and_only_with_the_service_token(gateway: Gateway) -> None:
-    verified = await gateway.inside.post("/internal/keys/verify", json={"key": gateway.credentials["api_key"]})
-    assert (verified.json()["name"], "admin" in verified.json()["roles"]) == ("admin", True)
-    assert (await gateway.inside.post("/internal/keys/verify", json={"key": "no"})).status_code == 401
-    path = f"/internal/keys/{verified.json()['key_id']}/callback-secret"
-    assert (await gateway.inside.get(path)).json() == {"secrets": [gateway.credentials["callback_secret"]]}
-    assert (await gateway.inside.get(f"/internal/keys/{uuid4()}/callback-secret")).status_code == 404
-    for client in (gateway.api, gateway.open):
-        assert (await client.get(path)).status_code == 401
-
-
-async def test_a_revoked_key_is_refused_within_seconds_and_a_new_one_known_at_once(gateway: Gateway) -> None:
-    key = f"ak_{uuid4().hex}"
-    await gateway.database.execute(
-        "INSERT INTO api_keys (id, digest, name, roles, callback_secret) VALUES ($1, $2, 'x', '{user}', '')",
-        uuid7(), fingerprint(key.encode()),
-    )  # fmt: skip
-    headers = {"authorization": f"Bearer {key}"}
-    assert (await gateway.open.get("/api/v1/services", headers=headers)).status_code == 200
-    await gateway.database.execute("UPDATE api_keys SET revoked_at = now() WHERE name = 'x'")
-
-    async def refused() -> bool:
-        return (await gateway.open.get("/api/v1/services", headers=headers)).status_code == 401
-
-    await until(refused)
 
 
 async def test_a_service_that_is_away_is_503_and_says_which(gateway: Gateway) -> None:

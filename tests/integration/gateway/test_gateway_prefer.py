@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import pytest
-import pytest_asyncio
 
 from algodock_common.events import Event, TaskFinished
-from tests.integration.gateway.running import running_gateway
 
 if TYPE_CHECKING:
     from tests.integration.gateway.running import Gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ASYNC = {"prefer": "respond-async"}
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def gateway(
-    server_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Gateway]:
-    """One gateway for the module."""
-    async with running_gateway(server_environment, tmp_path_factory.mktemp("data")) as running:
-        yield running
 
 
 async def end(gateway: Gateway, task_id: UUID, state: Any, **more: Any) -> None:

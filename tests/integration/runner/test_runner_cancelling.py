@@ -17,23 +17,17 @@ from algodock_runner.handlers import holding
 from algodock_runner.repository import fence, lease
 from algodock_runner.repository.claim import Slots, claim
 
+from .behaviours import sleeping
+
 if TYPE_CHECKING:
     from uuid import UUID
 
     from .conftest import Platform
 
 
-def sleeping(seconds: float) -> object:
-    async def behaviour(_: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(seconds)
-        return web.json_response({"slept": seconds})
-
-    return behaviour
-
-
 async def running(platform: Platform, **body: Any) -> UUID:
     """Return a task whose call has reached its algorithm."""
-    platform.algorithm.behaviour = sleeping(60)  # type: ignore[assignment]
+    platform.algorithm.behaviour = sleeping(60)
     view = await platform.submit(input=1, **body)
 
     async def called() -> bool:

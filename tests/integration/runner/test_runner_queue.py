@@ -15,20 +15,13 @@ from algodock_common.events import Limits, TaskRequest
 from algodock_runner.domain.errors import IdempotencyConflict, QueueFull
 from algodock_runner.handlers.depth import QueueDepths
 
+from .behaviours import sleeping
 from .serving import served
 
 if TYPE_CHECKING:
     from .conftest import Platform
 
 OLD, NEW = "a" * 40, "b" * 40
-
-
-def sleeping(seconds: float) -> Any:
-    async def behaviour(_: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(seconds)
-        return web.json_response({"slept": seconds})
-
-    return behaviour
 
 
 async def batch(platform: Platform, count: int, **body: Any) -> None:

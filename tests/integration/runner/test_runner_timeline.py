@@ -14,23 +14,14 @@ from algodock_runner.domain.errors import UnknownTask
 from algodock_runner.repository import timeline as rows
 from algodock_runner.repository.claim import Slots, claim
 
+from .behaviours import failing_first
+
 if TYPE_CHECKING:
     from .conftest import Platform
 
 
-def failing_first(times: int) -> object:
-    left = times
-
-    async def behaviour(_: web.Request) -> web.StreamResponse:
-        nonlocal left
-        left -= 1
-        return web.Response(status=503) if left >= 0 else web.json_response({"ok": True})
-
-    return behaviour
-
-
 async def test_a_retried_task_tells_who_served_each_attempt(platform: Platform) -> None:
-    platform.algorithm.behaviour = failing_first(1)  # type: ignore[assignment]  # made above
+    platform.algorithm.behaviour = failing_first(1)
     instance = platform.route(config_version=3)
     async with platform.worker():
         view = await platform.submit(input=1)

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
-from algodock_common.testing import FakeObjectStore
 from algodock_deployer.clients.downloads import Downloads
-from algodock_deployer.clients.model_cache import ModelCache
-from algodock_deployer.clients.model_hubs import Hubs, modelscope_endpoint
 from algodock_deployer.domain.errors import (
     DiskFull,
     ModelDamaged,
@@ -30,153 +22,10 @@ from algodock_deployer.domain.errors import (
 from algodock_deployer.domain.model_sources import HubModel, Link, StoreObject
 from algodock_deployer.handlers.models import _put
 
+from .model_origin import CONTENT, Machine, sha256
+
 if TYPE_CHECKING:
     from algodock_deployer.domain.model_sources import ModelSource
-
-CONTENT = os.urandom(3 * 2**20)
-COMMITS = ("c" * 40, "d" * 40)
-
-
-def sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-@dataclass
-class Origin:
-    """A server with files, and a hub by the URLs that Hugging Face and ModelScope document."""
-
-    files: dict[str, bytes] = field(default_factory=dict)
-    asked: list[tuple[str, str, str]] = field(default_factory=list)
-    breaks: int = 0
-    status: int = 0
-    at: int = 0
-    announces: bool = True
-    cdn: str = ""
-    base: str = ""
-    odd_path: str = ""
-
-    def application(self) -> web.Application:
-        application = web.Application()
-        application.router.add_get("/away", self.redirect)
-        application.router.add_get("/files/{path:.+}", self.file)
-        application.router.add_get("/{owner}/{name}/resolve/{revision}/{path:.+}", self.resolve)
-        application.router.add_get("/api/models/{owner}/{name}/revision/{revision}", self.revision)
-        application.router.add_get("/api/models/{owner}/{name}/tree/{revision}", self.tree)
-        application.router.add_get("/api/v1/models/{owner}/{name}/repo/files", self.modelscope_files)
-        application.router.add_get("/api/v1/models/{owner}/{name}/repo", self.modelscope_file)
-        return application
-
-    @property
-    def commit(self) -> str:
-        return COMMITS[self.at]
-
-    def fetched(self, path: str) -> list[str]:
-        """Return the ranges that were asked of a file."""
-        return [ranges for method, asked, ranges in self.asked if method == "GET" and asked.endswith(path)]
-
-    async def redirect(self, request: web.Request) -> web.StreamResponse:
-        raise web.HTTPFound(request.query.get("to", "/away"))
-
-    async def file(self, request: web.Request) -> web.StreamResponse:
-        return await self.send(request, request.match_info["path"])
-
-    async def send(self, request: web.Request, path: str, headers: dict[str, str] | None = None) -> web.StreamResponse:
-        self.asked.append((request.method, request.path, request.headers.get("range", "")))
-        if self.status:
-            return web.Response(status=self.status)
-        if path not in self.files:
-            return web.Response(status=404)
-        content = self.files[path]
-        ranges = request.http_range
-        start = ranges.start or 0
-        response = web.StreamResponse(status=206 if start else 200, headers=headers)
-        if self.announces:
-            response.content_length = len(content) - start
-        await response.prepare(request)
-        if self.breaks and request.method == "GET":
-            self.breaks -= 1
-            await response.write(content[start : start + 2**20])
-            if request.transport is not None:
-                request.transport.close()
-            return response
-        if request.method == "GET":
-            await response.write(content[start:])
-        return response
-
-    async def resolve(self, request: web.Request) -> web.StreamResponse:
-        path, revision = request.match_info["path"], request.match_info["revision"]
-        if self.status or path not in self.files or revision not in {"main", *COMMITS}:
-            return web.Response(status=self.status or 404)
-        headers = {"X-Repo-Commit": self.commit if revision == "main" else revision}
-        if not self.cdn:
-            return await self.send(request, path, headers)
-        headers |= {"X-Linked-Etag": f'"{sha256(self.files[path])}"', "X-Linked-Size": str(len(self.files[path]))}
-        self.asked.append((request.method, request.path, ""))
-        raise web.HTTPFound(f"{self.cdn}/files/{path}", headers=headers)
-
-    async def revision(self, _: web.Request) -> web.StreamResponse:
-        return web.json_response({"sha": self.commit}) if not self.status else web.Response(status=self.status)
-
-    async def tree(self, request: web.Request) -> web.StreamResponse:
-        entries = [
-            {"type": "directory", "path": "onnx", "oid": "0", "size": 0},
-            *(
-                {"type": "file", "path": path, "size": len(content), "oid": "1" * 40,
-                 **({"lfs": {"oid": sha256(content), "size": len(content)}} if len(content) > 2**20 else {})}
-                for path, content in self.files.items()
-            ),
-            *([{"type": "file", "path": self.odd_path, "size": 1, "oid": "1" * 40}] if self.odd_path else []),
-        ]  # fmt: skip
-        half, rest = entries[:2], entries[2:]
-        if "cursor" in request.query:
-            return web.json_response(rest)
-        link = f'<{self.base}{request.path}?recursive=true&cursor=x>; rel="next"'
-        return web.json_response(half, headers={"Link": link})
-
-    async def modelscope_files(self, request: web.Request) -> web.StreamResponse:
-        if request.query["Revision"] != "master" or request.query["Recursive"] != "true":
-            return web.Response(status=404)
-        files = [
-            {"Path": path, "Name": path.rpartition("/")[2], "Type": "blob", "Size": len(content),
-             "Sha256": sha256(content), "Revision": self.commit}
-            for path, content in self.files.items()
-        ]  # fmt: skip
-        return web.json_response({"Code": 200, "Data": {"Files": [{"Path": "onnx", "Type": "tree"}, *files]}})
-
-    async def modelscope_file(self, request: web.Request) -> web.StreamResponse:
-        return await self.send(request, request.query["FilePath"])
-
-
-@dataclass
-class Machine:
-    """Caches on one folder, as several deployers would have them."""
-
-    root: Path
-    origin: Origin
-    store: FakeObjectStore = field(default_factory=FakeObjectStore)
-    trusted: tuple[str, ...] = ()
-
-    def cache(self, *, min_free: int = 0) -> ModelCache:
-        downloads = Downloads(self.trusted, min_free_bytes=min_free, pause_s=0.01)
-        hubs = Hubs(downloads, hf=self.origin.base, modelscope=self.origin.base)
-        return ModelCache(self.root, store=self.store, downloads=downloads, hubs=hubs, min_free_bytes=min_free)
-
-    def link(self, path: str = "x.bin", content: bytes = CONTENT) -> tuple[Link, str]:
-        self.origin.files.setdefault(path, content)
-        return Link(f"{self.origin.base}/files/{path}"), sha256(content)
-
-    @property
-    def left(self) -> list[Path]:
-        """Return what a fetch that failed left behind, but for its lock."""
-        return [path for part in ("blobs", "trees", "known", "partial") for path in (self.root / part).glob("*")]
-
-
-@pytest.fixture
-async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
-    origin = Origin()
-    async with TestServer(origin.application()) as server:
-        origin.base = str(server.make_url("")).rstrip("/")
-        yield Machine(tmp_path / "models", origin, trusted=(origin.base,))
 
 
 async def test_a_model_is_fetched_once_whoever_wants_it(machine: Machine) -> None:
@@ -319,75 +168,6 @@ async def test_an_object_is_fetched_once_until_it_is_another(machine: Machine) -
     assert first.place.read_bytes() == CONTENT, "the release before stands on it"
     with pytest.raises(ModelDamaged):
         await cache.keep(source, sha256(CONTENT + b"x"))
-
-
-async def test_a_hubs_file_is_pinned_to_its_commit_and_comes_from_where_the_hub_says(machine: Machine) -> None:
-    cdn = Origin({"onnx/model.bin": CONTENT})
-    async with TestServer(cdn.application()) as server:
-        machine.origin.files["onnx/model.bin"] = CONTENT
-        machine.origin.cdn = str(server.make_url("")).rstrip("/")
-        machine.trusted += (machine.origin.cdn,)
-        source = HubModel("hf", "owner/name", "main", "onnx/model.bin")
-        kept = await machine.cache().keep(source, None)
-        again = await machine.cache().keep(source, None)
-    assert (kept.place.name, kept.fetched, again.fetched) == (sha256(CONTENT), len(CONTENT), 0)
-    assert ("GET", f"/owner/name/resolve/{COMMITS[0]}/onnx/model.bin", "") in machine.origin.asked
-    assert len(cdn.fetched("model.bin")) == 1
-
-
-async def test_a_hub_is_not_asked_for_what_is_pinned_and_here(machine: Machine) -> None:
-    machine.origin.files["x.bin"] = CONTENT
-    branch = HubModel("hf", "owner/name", "main", "x.bin")
-    first = await machine.cache().keep(branch, None)
-    machine.origin.status = 500
-    for source, digest in ((branch, sha256(CONTENT)), (HubModel("hf", "owner/name", COMMITS[0], "x.bin"), None)):
-        assert (await machine.cache().keep(source, digest)).place == first.place
-    with pytest.raises(ModelSourceAway):
-        await machine.cache().keep(branch, None)
-
-
-async def test_a_hubs_repository_is_a_folder_that_shares_its_files(machine: Machine) -> None:
-    machine.origin.files = {"config.json": b"{}", "onnx/model.bin": CONTENT}
-    source = HubModel("hf", "owner/name", "main")
-    first = await machine.cache().keep(source, None)
-    assert (first.place / "config.json").read_bytes() == b"{}"
-    assert (first.place / "onnx" / "model.bin").read_bytes() == CONTENT
-    assert {path.name for path in first.blobs} == {sha256(b"{}"), sha256(CONTENT)}
-    again = await machine.cache().keep(source, None)
-    assert (again.place, again.fetched) == (first.place, 0)
-    machine.origin.files["config.json"], machine.origin.at = b"{ }", 1
-    newer = await machine.cache().keep(source, None)
-    assert newer.fetched == 3
-    assert newer.place != first.place
-    assert (newer.place / "onnx" / "model.bin").resolve() == (first.place / "onnx" / "model.bin").resolve()
-
-
-async def test_modelscope_is_read_by_its_own_urls(machine: Machine) -> None:
-    machine.origin.files = {"config.json": b"{}", "onnx/model.bin": CONTENT}
-    one = await machine.cache().keep(HubModel("modelscope", "owner/name", "master", "onnx/model.bin"), None)
-    assert one.place.read_bytes() == CONTENT
-    whole = await machine.cache().keep(HubModel("modelscope", "owner/name", "master"), None)
-    assert (whole.place / "config.json").read_bytes() == b"{}"
-    assert whole.fetched == 2
-    with pytest.raises(ModelNotFound, match=r"modelscope://owner/name@master has no nothing.bin"):
-        await machine.cache().keep(HubModel("modelscope", "owner/name", "master", "nothing.bin"), None)
-    assert modelscope_endpoint("") == "https://www.modelscope.cn"
-    assert modelscope_endpoint("mirror.example.com") == "https://mirror.example.com"
-
-
-@pytest.mark.parametrize(("status", "error"), [(404, ModelNotFound), (401, ModelRefused), (500, ModelSourceAway)])
-@pytest.mark.parametrize("file", ["", "x.bin"])
-async def test_a_hub_that_will_not_is_said(machine: Machine, status: int, error: type[Exception], file: str) -> None:
-    machine.origin.files["x.bin"], machine.origin.status = CONTENT, status
-    with pytest.raises(error, match="owner/name"):
-        await machine.cache().keep(HubModel("hf", "owner/name", "main", file), None)
-
-
-@pytest.mark.parametrize("path", ["../../evil", "/etc/evil", "a/../../b", "a\\b"])
-async def test_a_hub_that_names_a_path_outside_is_refused(machine: Machine, path: str) -> None:
-    machine.origin.files["config.json"], machine.origin.odd_path = b"{}", path
-    with pytest.raises(ModelDamaged, match="would leave its folder"):
-        await machine.cache().keep(HubModel("hf", "owner/name", "main"), None)
 
 
 async def test_what_no_release_stands_on_goes_after_a_day(machine: Machine) -> None:
