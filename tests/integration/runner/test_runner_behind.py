@@ -23,6 +23,8 @@ from algodock_runner.handlers.behind import Behind
 from algodock_runner.repository import results as results_rows
 
 if TYPE_CHECKING:
+    from algodock_runner.clients.answers import Answer
+
     from .conftest import Behaviour, Platform
 
 PICTURE = b"\x89PNG" + bytes(1000)
@@ -150,7 +152,7 @@ async def test_while_many_tasks_run_objects_wait_a_moment_and_not_longer(
         await one.stop()
 
 
-async def test_no_more_wait_than_land_in_time_and_who_must_wait_goes_on_when_one_has_landed(
+async def test_no_more_wait_than_land_in_time_and_who_must_wait_goes_on_when_some_have_landed(
     platform: Platform,
 ) -> None:
     one = Behind(platform.db, PlainResults(platform.store), limits=platform.limits)
@@ -171,6 +173,51 @@ async def test_no_more_wait_than_land_in_time_and_who_must_wait_goes_on_when_one
         async with asyncio.timeout(60):
             assert await asyncio.gather(*(task for task in waiting if task is not waiting[1])) == [True] * 4
     finally:
+        await one.stop()
+
+
+async def test_once_the_backlog_is_full_tasks_end_again_many_at_once(platform: Platform) -> None:
+    """One by one each would cost a commit of its own."""
+
+    class Gated(PlainResults):
+        gate = asyncio.Semaphore(0)
+
+        async def put(self, key: str, answer: Answer) -> None:
+            await self.gate.acquire()
+            await super().put(key, answer)
+
+    limits = platform.limits.model_copy(update={"behind_backlog": 20})
+    results = Gated(platform.store)
+    one = Behind(platform.db, results, limits=limits)
+    for number in range(20):
+        one.write(Unstored(UUID(int=number), f"tasks/{number}/1", "text/plain", b"x"))
+    waiting = [asyncio.create_task(one.room(1)) for _ in range(5)]
+
+    async def landed(count: int) -> int:
+        """Let so many land, and return how many tasks go on then."""
+        left = len(one._held) - count
+        for _ in range(count):
+            results.gate.release()
+
+        async def are() -> bool:
+            return len(one._held) == left
+
+        await platform.eventually(are)
+        for _ in range(3):  # who goes on was told in the same turn of the loop
+            await asyncio.sleep(0)
+        return sum(task.done() for task in waiting)
+
+    await one.start()
+    try:
+        assert await landed(2) == 0  # there is room for two
+        assert not one.has_room(1)
+        assert await landed(1) == 3
+        assert one.has_room(1)
+    finally:
+        for task in waiting:
+            task.cancel()
+        for _ in range(20):
+            results.gate.release()
         await one.stop()
 
 

@@ -1,8 +1,8 @@
 """Results written behind: a task ends with its result in its row, the object follows within seconds.
 
 The worker that committed a result writes its object. What it did not come to (a crash, a stop) any
-worker finds by its row and writes. The backlog is bounded by what lands within seconds: while it is
-full, tasks wait with their ends, as long as the object store takes.
+worker finds by its row and writes. The backlog is bounded by what lands within seconds: once it is
+full, tasks wait with their ends until there is room for many, as long as the object store takes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MANY_TASKS = 16
 TASKS_FIRST_S = 6.0
 CALM_AFTER_S = 0.25
 ROOM_AGAIN = 0.9
-"""The part of a full backlog at which tasks go first again."""
+"""The part of a full backlog at which tasks end again, and go first: many at once cost far less than one by one."""
 LONGEST_WAIT_S = 2.0
 NOTE_EVERY_S = 0.1
 NOTED_AT_ONCE = 500
@@ -72,6 +72,7 @@ class Behind:
         self._written: list[Unstored] = []
         self._to_note = asyncio.Event()
         self._many_tasks = False
+        self._full = False
         self._calming: asyncio.TimerHandle | None = None
         self._unhindered = asyncio.Event()
         self._unhindered.set()
@@ -84,6 +85,7 @@ class Behind:
         """Say whether a result of ``size`` bytes may be committed now, before its object is written."""
         return (
             self._is_small(size)
+            and not self._full
             and len(self._held) < self._most
             and self._held_bytes + size <= self._limits.behind_backlog_bytes
         )
@@ -130,9 +132,13 @@ class Behind:
         return min(self._limits.behind_backlog, self._landing.may_wait)
 
     def _consider(self) -> None:
-        if not self._many_tasks or len(self._held) >= self._most:
-            self._unhindered.set()
+        if len(self._held) >= self._most:
+            self._full = True
         elif len(self._held) < ROOM_AGAIN * self._most:
+            self._full = False
+        if self._full or not self._many_tasks:
+            self._unhindered.set()
+        else:
             self._unhindered.clear()
 
     async def start(self) -> None:
@@ -203,6 +209,8 @@ class Behind:
         else:
             self._landing.pause()
         self._consider()
+        if self._full:
+            return
         for _ in range(min(len(self._waiting), self._most - len(self._held))):
             place = self._waiting.popleft()
             if not place.done():  # a cancelled one waits no more
