@@ -35,3 +35,22 @@ def failing_first(times: int, status: int = 503) -> Behaviour:
         return web.Response(status=status) if left >= 0 else web.json_response({"ok": True})
 
     return behaviour
+
+
+class Together:
+    """Answers nobody before ``at_once`` calls were open together, however late they come; ``most`` ever were."""
+
+    def __init__(self, at_once: int) -> None:
+        self.most = 0
+        self._at_once, self._open = at_once, 0
+        self._full = asyncio.Event()
+
+    async def __call__(self, _: web.Request) -> web.StreamResponse:
+        self._open += 1
+        self.most = max(self.most, self._open)
+        if self._open == self._at_once:
+            self._full.set()
+        await self._full.wait()
+        await asyncio.sleep(0.05)
+        self._open -= 1
+        return web.json_response(None)

@@ -10,6 +10,8 @@ from aiohttp import web
 from algodock_common.events import Limits
 from algodock_runner.repository.claim import Slots, claim
 
+from .behaviours import Together
+
 if TYPE_CHECKING:
     from .conftest import Platform
 
@@ -31,27 +33,13 @@ async def test_priorities_go_first_and_then_age(platform: Platform) -> None:
 
 
 async def test_the_declared_concurrency_holds_over_all_workers(platform: Platform) -> None:
-    now, most = 0, 0
-    full = asyncio.Event()
-
-    async def count(_: web.Request) -> web.StreamResponse:
-        nonlocal now, most
-        now += 1
-        most = max(most, now)
-        if now == 3:
-            full.set()
-        await full.wait()  # however late the workers come to it
-        await asyncio.sleep(0.05)
-        now -= 1
-        return web.json_response(None)
-
-    platform.algorithm.behaviour = count
+    platform.algorithm.behaviour = together = Together(3)
     platform.route(limits=Limits(concurrency=3))
     views = [await platform.submit(input=n) for n in range(20)]
     async with platform.worker(), platform.worker():
         for view in views:
             assert (await platform.ended(view.id)).state == "succeeded"
-    assert most == 3
+    assert together.most == 3
 
 
 async def test_while_redis_is_away_tasks_of_a_service_with_a_limit_wait_unspent_and_all_others_run(

@@ -15,7 +15,7 @@ from algodock_common.events import Limits, TaskRequest
 from algodock_runner.domain.errors import IdempotencyConflict, QueueFull
 from algodock_runner.handlers.depth import QueueDepths
 
-from .behaviours import sleeping
+from .behaviours import Together, sleeping
 from .serving import served
 
 if TYPE_CHECKING:
@@ -178,27 +178,14 @@ async def test_a_registry_that_is_away_leaves_the_depths_as_they_were(platform: 
 
 
 async def test_two_workers_together_keep_an_algorithms_concurrency(platform: Platform) -> None:
-    running = most = 0
-    full = asyncio.Event()
-
-    async def counted(_: web.Request) -> web.StreamResponse:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        if running == 3:
-            full.set()
-        await full.wait()  # one worker of three slots gives an algorithm two: the second one has its time to come
-        await asyncio.sleep(0.05)
-        running -= 1
-        return web.json_response({})
-
-    platform.algorithm.behaviour = counted
+    # One worker of three slots gives an algorithm two: the second one has its time to come.
+    platform.algorithm.behaviour = together = Together(3)
     platform.route(limits=Limits(concurrency=3, timeout_s=20))
     views = [await platform.submit(input=n) for n in range(30)]
     async with platform.worker(slots=3), platform.worker(slots=3):
         for view in views:
             assert (await platform.ended(view.id)).state == "succeeded"
-    assert most == 3
+    assert together.most == 3
     workers = await platform.rows("SELECT DISTINCT worker_id FROM tasks")
     assert len(workers) == 2, "the second one had nothing to do"
 

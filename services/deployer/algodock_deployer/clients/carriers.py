@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from algodock_deployer.clients.families import family
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["BUILD", "INSTANCE", "end_carriers", "family"]
+__all__ = ["BUILD", "INSTANCE", "end_carriers"]
 
 INSTANCE = "ALGODOCK_TOKEN"
 """Carries the token of the instance that a process belongs to."""
@@ -44,15 +46,6 @@ def end_carriers(variable: str, value: str, *, spare: int = 0, below: bool = Fal
                     psutil.Process(pid).kill()
                     ended.add(pid)
     return len(ended)
-
-
-def family(pid: int) -> list[psutil.Process]:
-    """Return a process and all that descend from it; none when it has ended."""
-    try:
-        root = psutil.Process(pid)
-        return [root, *root.children(recursive=True)]
-    except psutil.Error:
-        return []
 
 
 def _is(entry: bytes, wanted: bytes, *, below: bool) -> bool:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import psutil
 
-from algodock_deployer.clients.carriers import INSTANCE, end_carriers, family
+from algodock_deployer.clients.carriers import INSTANCE, end_carriers
+from algodock_deployer.clients.families import family
 from algodock_deployer.domain.programs import Limits
 
 if TYPE_CHECKING:

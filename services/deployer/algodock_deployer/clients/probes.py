@@ -12,6 +12,7 @@ import httpx
 import psutil
 
 from algodock_common.grpc_health import GRPC, GrpcHealth, ask_grpc_health
+from algodock_deployer.clients.families import family
 from algodock_deployer.clients.holders import holder_of
 from algodock_deployer.domain.samples import Reply
 
@@ -180,12 +181,7 @@ def _listeners(pid: int) -> list[Listener] | None:
         return found
     except PermissionError:
         return None
-    try:
-        root = psutil.Process(pid)
-        processes = [root, *root.children(recursive=True)]
-    except psutil.Error:
-        return found
-    for process in processes:
+    for process in family(pid):
         try:
             connections: list[Any] = process.net_connections(kind="tcp")
         except psutil.AccessDenied:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from algodock_deployer.clients.families import family
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -43,19 +45,11 @@ async def measure(pids: Mapping[str, int]) -> dict[str, Usage]:
     }
 
 
-def _family(pid: int) -> list[psutil.Process]:
-    try:
-        root = psutil.Process(pid)
-        return [root, *root.children(recursive=True)]
-    except psutil.Error:
-        return []
-
-
 def _times(pids: Mapping[str, int]) -> dict[str, float]:
     """Return the CPU seconds that each program has used."""
     used: dict[str, float] = {}
     for program, pid in pids.items():
-        for process in _family(pid):
+        for process in family(pid):
             try:
                 times = process.cpu_times()
             except psutil.Error:
@@ -67,7 +61,7 @@ def _times(pids: Mapping[str, int]) -> dict[str, float]:
 def _look(pid: int) -> tuple[int, int | None, int, int, float] | None:
     memory, files, processes, threads, started = 0, 0, 0, 0, 0.0
     hidden = False
-    for process in _family(pid):
+    for process in family(pid):
         try:
             memory += process.memory_info().rss
             threads += process.num_threads()

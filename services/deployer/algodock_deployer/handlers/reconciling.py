@@ -32,10 +32,10 @@ log = structlog.get_logger()
 
 async def begin(context: Context) -> None:
     """Take back what this node's earlier deployer had claimed, and end its builds: there is one deployer a node."""
-    if ended := await asyncio.to_thread(end_builds, context.folders.build_logs):
-        log.warning("builds_of_earlier_deployer_ended", processes=ended)
     async with context.database.transaction() as tx:
         await Services(tx.session).unclaim_node(context.node_id)
+    if ended := await asyncio.to_thread(end_builds, context.folders.build_logs):
+        log.warning("builds_of_earlier_deployer_ended", processes=ended)
     context.bell.set()
 
 

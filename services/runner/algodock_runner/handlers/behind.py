@@ -83,12 +83,7 @@ class Behind:
 
     def has_room(self, size: int) -> bool:
         """Say whether a result of ``size`` bytes may be committed now, before its object is written."""
-        return (
-            self._is_small(size)
-            and not self._full
-            and len(self._held) < self._most
-            and self._held_bytes + size <= self._limits.behind_backlog_bytes
-        )
+        return self._is_small(size) and not self._full and self._held_bytes + size <= self._limits.behind_backlog_bytes
 
     async def room(self, size: int) -> bool:
         """Wait until there is room; False at once when there never is for a result of ``size`` bytes."""
